@@ -1,0 +1,1 @@
+"""Relation-conditioned multimodal representation learning."""

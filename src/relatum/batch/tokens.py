@@ -1,0 +1,101 @@
+"""Items as tensors: tokens with their masks going in, vectors coming out.
+
+In: the parts of items, modality by modality.
+Out: `Tokens` and `Vectors`, which can be indexed; a missing modality is an empty mask.
+This file does not know how tokens were made nor what is done with vectors.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Part:
+    """One modality of a batch. Mask True means *keep*; an item without this modality has none."""
+
+    tokens: Float[Tensor, "batch tokens hidden"]
+    mask: Bool[Tensor, "batch tokens"]
+    pooled: Float[Tensor, "batch pooled"]
+
+    @property
+    def present(self) -> Bool[Tensor, " batch"]:
+        """Return which items have this modality."""
+        return self.mask.any(1)
+
+    def __getitem__(self, rows: Tensor | slice) -> "Part":
+        """Return the part of some items."""
+        return Part(self.tokens[rows], self.mask[rows], self.pooled[rows])
+
+    def float(self) -> "Part":
+        """Return the part in single precision."""
+        return Part(self.tokens.float(), self.mask, self.pooled.float())
+
+    def dropped(self, gone: Bool[Tensor, " batch"]) -> "Part":
+        """Return the part with this modality taken from the items marked `gone`."""
+        mask = self.mask & ~gone[:, None]
+        return Part(self.tokens * mask.unsqueeze(-1), mask, self.pooled * ~gone[:, None])
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> "Part":
+        """Join batches, padding to the longest."""
+        longest = max(part.mask.shape[1] for part in parts)
+        return Part(
+            torch.cat([_widen(part.tokens, longest) for part in parts]),
+            torch.cat([_widen(part.mask, longest) for part in parts]),
+            torch.cat([part.pooled for part in parts]),
+        )
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Items as the model sees them: an image part and a text part of the same length."""
+
+    image: Part
+    text: Part
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.image.mask)
+
+    def __getitem__(self, rows: Tensor | slice) -> "Tokens":
+        """Return some items, in the order asked."""
+        return Tokens(self.image[rows], self.text[rows])
+
+    def float(self) -> "Tokens":
+        """Return the tokens in single precision."""
+        return Tokens(self.image.float(), self.text.float())
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Items under one relation: unit vectors; where a modality is missing, its vector is zero."""
+
+    image: Float[Tensor, "batch dim"]
+    text: Float[Tensor, "batch dim"]
+    both: Float[Tensor, "batch dim"]
+
+    def __getitem__(self, rows: Tensor | slice) -> "Vectors":
+        """Return some items, in the order asked."""
+        return Vectors(self.image[rows], self.text[rows], self.both[rows])
+
+    @classmethod
+    def join(cls, some: Sequence[Self]) -> "Vectors":
+        """Join batches."""
+        return Vectors(
+            torch.cat([vectors.image for vectors in some]),
+            torch.cat([vectors.text for vectors in some]),
+            torch.cat([vectors.both for vectors in some]),
+        )
+
+
+def _widen(tensor: Tensor, count: int) -> Tensor:
+    gap = count - tensor.shape[1]
+    if not gap:
+        return tensor
+    shape = (tensor.shape[0], gap, *tensor.shape[2:])
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim=1)

@@ -1,0 +1,109 @@
+"""Which items, groups and relations are for training, validation and testing.
+
+In: a catalogue, shares and a seed.
+Out: a `Split` of ids, decided before anything is fitted and kept in the model folder.
+This file does not know what is done with either side.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from relatum.catalogue.catalogue import Catalogue
+from relatum.config import SplitConfig
+from relatum.errors import ConfigError
+from relatum.items import Item, image_key
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ids by side. Groups are `relation/group`; a group or relation that is held out is not
+    trained on: its links are seen under no text.
+    """
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    groups_held_out: tuple[str, ...] = ()
+    relations_held_out: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """Return the split as plain lists."""
+        return {name: list(ids) for name, ids in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, list[str]]) -> Self:
+        """Rebuild the split that `to_json` wrote."""
+        return cls(**{name: tuple(ids) for name, ids in values.items()})
+
+
+def split_catalogue(catalogue: Catalogue, config: SplitConfig) -> Split:
+    """Split a catalogue by item, by group and by relation.
+
+    Items with the same picture or with texts that differ in digits only stay on one side. An item
+    that is added later does not move more than the items at the borders.
+    """
+    clusters = sorted(_clusters(catalogue.items), key=lambda ids: _draw(config.seed, ids[0]))
+    sides: dict[str, list[str]] = {"test": [], "validation": [], "train": []}
+    count = len(catalogue.items)
+    shares = {"test": config.test_items, "validation": config.validation_items}
+    for ids in clusters:
+        side = next((s for s, part in shares.items() if len(sides[s]) < part * count), "train")
+        sides[side] += ids
+    groups = [f"{group.relation}/{group.id}" for group in catalogue.groups if group.text]
+    groups.sort(key=lambda name: _draw(config.seed, name))
+    return Split(
+        train=_in_order(catalogue, sides["train"]),
+        validation=_in_order(catalogue, sides["validation"]),
+        test=_in_order(catalogue, sides["test"]),
+        groups_held_out=tuple(sorted(groups[: round(config.held_out_groups * len(groups))])),
+        relations_held_out=_known_relations(catalogue, config.held_out_relations),
+    )
+
+
+def _draw(seed: int, name: str) -> str:
+    return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _in_order(catalogue: Catalogue, ids: Iterable[str]) -> tuple[str, ...]:
+    chosen = set(ids)
+    return tuple(item.id for item in catalogue.items if item.id in chosen)
+
+
+def _known_relations(catalogue: Catalogue, names: Sequence[str]) -> tuple[str, ...]:
+    known = {relation.id for relation in catalogue.relations}
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"split.held_out_relations: unknown relation {name!r}",
+                fix=f"expected one of {', '.join(sorted(known))}",
+            )
+    return tuple(names)
+
+
+def _clusters(items: Sequence[Item]) -> list[list[str]]:
+    """Join items that share a picture or a text up to its digits, directly or through others."""
+    leader: dict[str, str] = {item.id: item.id for item in items}
+
+    def find(name: str) -> str:
+        while leader[name] != name:
+            leader[name] = leader[leader[name]]
+            name = leader[name]
+        return name
+
+    first: dict[str, str] = {}
+    for item in items:
+        for key in _likeness(item):
+            leader[find(item.id)] = find(first.setdefault(key, item.id))
+    clusters: dict[str, list[str]] = {}
+    for item in items:
+        clusters.setdefault(find(item.id), []).append(item.id)
+    return list(clusters.values())
+
+
+def _likeness(item: Item) -> list[str]:
+    text = " ".join(re.sub(r"\d+", " ", item.text or "").lower().split())
+    keys = [f"text {text}"] if text else []
+    return keys + ([f"image {image_key(item)}"] if item.image is not None else [])

@@ -1,0 +1,26 @@
+"""Turn pictures and texts into tokens: encoders, their reduction, and the token cache."""
+
+from transformers.utils import logging as _transformers_logging
+
+from relatum.encoders.cache import TokenCache
+from relatum.encoders.dual import Dual
+from relatum.encoders.encode import encode_items, encode_texts, find_reduction, load_encoder
+from relatum.encoders.encoder import Encoder, Raw
+from relatum.encoders.reduction import Projection, Reduction
+from relatum.encoders.starter import Starter
+
+_transformers_logging.disable_progress_bar()  # its bars would cut through ours
+
+__all__ = [
+    "Dual",
+    "Encoder",
+    "Projection",
+    "Raw",
+    "Reduction",
+    "Starter",
+    "TokenCache",
+    "encode_items",
+    "encode_texts",
+    "find_reduction",
+    "load_encoder",
+]

@@ -1,0 +1,259 @@
+"""Encode items once: what the cache has is read, what it lacks is encoded and kept.
+
+In: items, an encoder, a reduction, the cache folder.
+Out: `Tokens` in the items' order.
+This file does not know of relations or models.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from relatum.batch import Part, Tokens
+from relatum.config import TokensConfig
+from relatum.disk import write_file
+from relatum.encoders.cache import TokenCache
+from relatum.encoders.dual import Dual
+from relatum.encoders.encoder import Encoder, Raw
+from relatum.encoders.reduction import Reduction, pool_grid, pool_words
+from relatum.encoders.starter import Starter
+from relatum.items import Item, image_key, read_image, text_key
+from relatum.progress import Report, silent
+
+BATCH = 32
+SHARD = 256
+SAMPLE = 512
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Modality:
+    """How one modality is keyed, encoded, pooled and reduced."""
+
+    name: str
+    key: Callable[[Item], str]
+    size: Callable[[Item], int]
+    encode: Callable[[Sequence[Item]], Raw]
+    pool: Callable[[Raw], Raw]
+    reduce: Callable[[Raw], Part]
+
+
+def load_encoder(name: str) -> Encoder:
+    """Load `starter`, or a CLIP- or SigLIP-like checkpoint from a folder or hub id."""
+    return Starter() if name == "starter" else Dual(name)
+
+
+def cache_folder() -> Path:
+    """Return where tokens are kept: `$RELATUM_CACHE`, or `relatum` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("RELATUM_CACHE") or Path(home) / "relatum")
+
+
+@torch.inference_mode()
+def encode_items(
+    items: Sequence[Item],
+    encoder: Encoder,
+    reduction: Reduction,
+    *,
+    cache: Path | None = None,
+    report: Report = silent,
+) -> Tokens:
+    """Return the tokens of items in their order; new ones are kept in the cache.
+
+    Raises `DataError` for a picture that cannot be decoded.
+    """
+    root = (cache or cache_folder()) / "tokens" / f"{encoder.fingerprint}-{reduction.fingerprint}"
+    parts = []
+    for modality, blank in _modalities(encoder, reduction):
+        here = [bool(modality.size(item)) for item in items]
+        having = [item for item, has in zip(items, here, strict=True) if has]
+        store = TokenCache(root / modality.name)
+        keys = [modality.key(item) for item in having]
+        _encode_missing(store, dict(zip(keys, having, strict=True)), modality, report)
+        part = store.read(keys) if keys else None
+        parts.append(_with_gaps(part, blank, torch.tensor(here, dtype=torch.bool)))
+    return Tokens(image=parts[0], text=parts[1])
+
+
+def forward_items(items: Sequence[Item], encoder: Encoder, reduction: Reduction) -> Tokens:
+    """Encode a batch without the cache, differentiably: the path of fine-tuning."""
+    parts = []
+    for modality, blank in _modalities(encoder, reduction):
+        here = [bool(modality.size(item)) for item in items]
+        having = [item for item, has in zip(items, here, strict=True) if has]
+        part = modality.reduce(modality.encode(having)) if having else None
+        parts.append(_with_gaps(part, blank, torch.tensor(here, dtype=torch.bool)))
+    return Tokens(image=parts[0], text=parts[1])
+
+
+@torch.inference_mode()
+def encode_texts(texts: Sequence[str], encoder: Encoder, reduction: Reduction) -> Part:
+    """Encode relation texts as item texts are encoded, but keep nothing on disk."""
+    parts = [reduction.text_part(encoder.encode_texts(part)) for part in _batches(texts, BATCH)]
+    return Part.join([part.float() for part in parts])
+
+
+@torch.inference_mode()
+def find_reduction(
+    train: Sequence[Item],
+    held_out: Sequence[Item],
+    encoder: Encoder,
+    config: TokensConfig,
+    *,
+    cache: Path | None = None,
+    report: Report = silent,
+) -> Reduction:
+    """Return a reduction fitted on training items only.
+
+    One in the cache serves again if it was fitted on no item that is held out now and on at least
+    90 % of the sample that would be taken now: so a changed item does not have all others encoded
+    again.
+    """
+    root = cache or cache_folder()
+    sample = sorted(train, key=lambda item: hashlib.sha256(item.id.encode()).hexdigest())[:SAMPLE]
+    settings = f"{encoder.fingerprint}-{config.hidden}-{config.image_side}-{config.text_tokens}"
+    folder = root / "reductions" / settings
+    now = _item_keys(sample)
+    reduction = _fitting_reduction(folder, now, _item_keys(held_out), config)
+    return reduction or _fit(sample, now, folder, encoder, config, root, report)
+
+
+def _fit(
+    sample: Sequence[Item],
+    keys: set[str],
+    folder: Path,
+    encoder: Encoder,
+    config: TokensConfig,
+    root: Path,
+    report: Report,
+) -> Reduction:
+    """Encode the sample, fit, and keep both the reduction and the reduced sample."""
+    unfitted = Reduction.unfitted(*_blanks(encoder), config)
+    raws: dict[str, tuple[list[Item], Raw]] = {}
+    for modality, _ in _modalities(encoder, unfitted):
+        having = sorted((item for item in sample if modality.size(item)), key=modality.size)
+        if having:
+            raws[modality.name] = (having, _raw_of(having, modality, report))
+    found = {name: raw for name, (_, raw) in raws.items()}
+    reduction = unfitted.fitted(found.get("images"), found.get("texts"), config)
+    tokens = root / "tokens" / f"{encoder.fingerprint}-{reduction.fingerprint}"
+    for modality, _ in _modalities(encoder, reduction):
+        if modality.name in raws:
+            items, raw = raws[modality.name]
+            store = TokenCache(tokens / modality.name)
+            names = [modality.key(item) for item in items]
+            rows = [names.index(name) for name in store.missing(names)]
+            if rows:
+                store.write([names[row] for row in rows], modality.reduce(raw)[torch.tensor(rows)])
+    data = save(reduction.tensors(), metadata={"keys": json.dumps(sorted(keys))})
+    write_file(folder / f"{reduction.fingerprint}.safetensors", data)
+    return reduction
+
+
+def _raw_of(items: Sequence[Item], modality: _Modality, report: Report) -> Raw:
+    """Encode and pool a sample; only the pooled tokens are held in memory, in half precision."""
+    raws: list[Part] = []
+    done = 0
+    for batch in _batches(items, BATCH):
+        raw = modality.pool(modality.encode(batch))
+        raws.append(Part(raw.tokens.half(), raw.mask, raw.pooled))
+        done += len(batch)
+        report(f"encode {modality.name}, sample", done, len(items), "")
+    joined = Part.join(raws)
+    return Raw(joined.tokens.float(), joined.mask, joined.pooled)
+
+
+def _fitting_reduction(
+    folder: Path, now: set[str], held_out: set[str], config: TokensConfig
+) -> Reduction | None:
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt") as file:
+                fitted = set(json.loads(file.metadata()["keys"]))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, ValueError, KeyError, TypeError):
+            path.unlink()  # damaged: it is fitted again
+            continue
+        if not fitted & held_out and len(fitted & now) >= 0.9 * len(now):
+            return Reduction.from_tensors(tensors, config.image_side, config.text_tokens)
+    return None
+
+
+def _item_keys(items: Sequence[Item]) -> set[str]:
+    texts = {text_key(item.text) for item in items if item.text}
+    return texts | {image_key(item) for item in items if item.image is not None}
+
+
+def _encode_missing(
+    store: TokenCache, items: dict[str, Item], modality: _Modality, report: Report
+) -> None:
+    missing = sorted(store.missing(list(items)), key=lambda key: modality.size(items[key]))
+    done = 0
+    for keys in _batches(missing, SHARD):
+        parts: list[Part] = []
+        for some in _batches(keys, BATCH):
+            parts.append(modality.reduce(modality.encode([items[key] for key in some])))
+            done += len(some)
+            report(f"encode {modality.name}", done, len(missing), "")
+        store.write(keys, Part.join(parts))
+
+
+def _with_gaps(part: Part | None, blank: Part, here: Tensor) -> Part:
+    """Spread a part over all items; those without the modality get an empty mask."""
+    if part is not None and bool(here.all()):
+        return part
+    source = blank if part is None else part
+    tokens = source.tokens.new_zeros(len(here), *source.tokens.shape[1:])
+    mask = source.mask.new_zeros(len(here), source.mask.shape[1])
+    pooled = source.pooled.new_zeros(len(here), source.pooled.shape[1])
+    if part is not None:
+        tokens[here], mask[here], pooled[here] = part.tokens, part.mask, part.pooled
+    return Part(tokens, mask, pooled)
+
+
+def _blanks(encoder: Encoder) -> tuple[Raw, Raw]:
+    with torch.no_grad():
+        picture = encoder.encode_images([Image.new("RGB", (32, 32), "white")])
+        return picture, encoder.encode_texts(["a"])
+
+
+def blank_tokens(encoder: Encoder, reduction: Reduction) -> Tokens:
+    """Return the tokens of a white picture and of "a": their shapes say what the model takes."""
+    picture, text = _blanks(encoder)
+    return Tokens(reduction.image_part(picture), reduction.text_part(text))
+
+
+def _modalities(encoder: Encoder, reduction: Reduction) -> list[tuple[_Modality, Part]]:
+    blank = blank_tokens(encoder, reduction)
+    images = _Modality(
+        name="images",
+        key=image_key,
+        size=lambda item: int(item.image is not None),
+        encode=lambda items: encoder.encode_images([read_image(item) for item in items]),
+        pool=lambda raw: pool_grid(raw, reduction.image_side),
+        reduce=reduction.image_part,
+    )
+    texts = _Modality(
+        name="texts",
+        key=lambda item: text_key(item.text or ""),
+        size=lambda item: len((item.text or "").strip()),
+        encode=lambda items: encoder.encode_texts([item.text or "" for item in items]),
+        pool=lambda raw: pool_words(raw, reduction.text_tokens),
+        reduce=reduction.text_part,
+    )
+    return [(images, blank.image), (texts, blank.text)]
+
+
+def _batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -1,0 +1,79 @@
+"""What every encoder gives: tokens with their mask, and one pooled vector at full width.
+
+In: RGB pictures or texts.
+Out: `Raw` outputs, differentiable where the encoder is being tuned.
+This file does not know of relations, reduction or caches.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from PIL import Image
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An encoder's output for a batch: tokens before pooling, their mask, the pooled vector."""
+
+    tokens: Float[Tensor, "batch tokens width"]
+    mask: Bool[Tensor, "batch tokens"]
+    pooled: Float[Tensor, "batch pooled"]
+
+
+class Encoder(Protocol):
+    """A picture tower and a text tower. `fingerprint` names weights and preprocessing."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Return 16 hex digits that change whenever an output would."""
+        ...
+
+    def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
+        """Encode RGB pictures; the tokens are a square grid, row by row."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Raw:
+        """Encode texts; the mask is True at tokens of the text itself."""
+        ...
+
+    def module(self) -> nn.Module:
+        """Return the weights, for tuning and saving."""
+        ...
+
+
+def weights_fingerprint(module: nn.Module, settings: str) -> str:
+    """Name weights and settings by their content: 16 hex digits."""
+    digest = hashlib.blake2b(settings.encode(), digest_size=8)
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def without_specials(
+    mask: Bool[Tensor, "batch tokens"], special: Bool[Tensor, "batch tokens"]
+) -> Bool[Tensor, "batch tokens"]:
+    """Drop special tokens from a mask, but never all tokens of a row."""
+    words = mask & ~special
+    return torch.where(words.any(1, keepdim=True), words, mask)
+
+
+PIXEL_ART = 64  # pictures up to this many pixels a side are enlarged without blurring
+
+
+def square(picture: Image.Image, side: int) -> Image.Image:
+    """Lay a picture on a white square and scale it to `side` pixels."""
+    longest = max(picture.size)
+    if picture.width != picture.height:
+        canvas = Image.new("RGB", (longest, longest), "white")
+        canvas.paste(
+            picture, ((longest - picture.width) // 2, (longest - picture.height) // 2)
+        )
+        picture = canvas
+    way = Image.Resampling.NEAREST if longest <= PIXEL_ART else Image.Resampling.BICUBIC
+    return picture.resize((side, side), way)

