@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-from debian import unpack, write_tables
 from PIL import Image, ImageOps
+
+from debian import unpack, write_tables
 
 Row = dict[str, Any]
 FOLDER = Path(__file__).parents[1] / "src/relatum/catalogues/furniture"

@@ -17,10 +17,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 import survival_relations as relations
 import survival_words as words
 from debian import unpack, write_tables
-from PIL import Image
 
 Record = dict[str, Any]
 

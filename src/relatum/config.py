@@ -8,7 +8,7 @@ This room does not know what the settings do.
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,45 +22,102 @@ class _Settings(BaseModel):
 class SplitConfig(_Settings):
     """Who is trained on and who is not."""
 
-    seed: int = Field(0, description="draws the split")
-    test_items: float = Field(0.35, ge=0, lt=1, description="share of items held out for tests")
-    validation_items: float = Field(0.10, ge=0, lt=1, description="share for early stopping")
-    held_out_groups: float = Field(0.0, ge=0, lt=1, description="share of groups not trained on")
-    held_out_relations: tuple[str, ...] = Field((), description="relations not trained on")
+    seed: int = Field(default=0, description="draws the split")
+    test_items: float = Field(
+        default=0.35, ge=0, lt=1, description="share of items held out for tests"
+    )
+    validation_items: float = Field(
+        default=0.10, ge=0, lt=1, description="share for early stopping"
+    )
+    held_out_groups: float = Field(
+        default=0.0, ge=0, lt=1, description="share of groups not trained on"
+    )
+    held_out_relations: int | tuple[str, ...] = Field(
+        default=(), description="relations not trained on: their ids, or how many to draw"
+    )
 
 
 class TokensConfig(_Settings):
     """What is kept of an encoder's output for each item."""
 
-    hidden: int = Field(256, ge=1, description="dimensions of a reduced token")
-    image_side: int = Field(4, ge=1, description="image tokens a side: 4 gives 16 of them")
-    text_tokens: int = Field(24, ge=1, description="text tokens at most")
+    hidden: int = Field(default=256, ge=1, description="dimensions of a reduced token")
+    image_side: int = Field(default=4, ge=1, description="image tokens a side: 4 gives 16 of them")
+    text_tokens: int = Field(default=24, ge=1, description="text tokens at most")
 
 
 class ModelConfig(_Settings):
     """The part that is trained on top of the encoders."""
 
-    dim: int = Field(256, ge=1, description="dimensions of a vector")
-    beta: float = Field(0.5, ge=0, le=1, description="share of the global path; 1 is plain CLIP")
-    conditioned: bool = Field(True, description="false: every relation is the null relation")
-    dropout: float = Field(0.5, ge=0, lt=1, description="dropout of tokens and features")
+    dim: int = Field(default=256, ge=1, description="dimensions of a vector")
+    beta: float = Field(
+        default=0.5, ge=0, le=1, description="share of the global path; 1 is plain CLIP"
+    )
+    conditioned: bool = Field(default=True, description="false: no relation texts, all is null")
+    code: int = Field(default=128, ge=1, description="dimensions of a relation's code")
+    heads: int = Field(default=4, ge=1, description="attention queries made from a relation")
+    width: int = Field(
+        default=384, ge=1, description="dimensions that the relation scales and shifts"
+    )
+    dropout: float = Field(default=0.5, ge=0, lt=1, description="of feature dimensions")
+    token_dropout: float = Field(default=0.2, ge=0, lt=1, description="of whole tokens")
+
+
+class LossConfig(_Settings):
+    """What is contrasted, and how much each term counts."""
+
+    across: float = Field(
+        default=0.125, ge=0, description="weight of text-to-image and image-to-text each"
+    )
+    within: float = Field(
+        default=0.125, ge=0, description="weight of text-to-text and image-to-image each"
+    )
+    both: float = Field(default=1.0, ge=0, description="weight of the contrast of fused vectors")
+    intra_modal: bool = Field(default=True, description="false: no text-to-text, no image-to-image")
+    inter_item: bool = Field(default=True, description="false: own image-text pairs only")
+    temperature: float = Field(default=0.07, gt=0, description="at the start; learned from there")
+    max_scale: float = Field(default=50.0, gt=0, description="cap of 1 / temperature")
 
 
 class TrainingConfig(_Settings):
     """How it is trained."""
 
-    seed: int = Field(0, description="draws weights, batches and dropout")
-    steps: int = Field(600, ge=1, description="optimiser steps")
+    seed: int = Field(default=0, description="draws weights, batches and dropout")
+    steps: int = Field(default=240, ge=1, description="optimiser steps at most")
+    pools: int = Field(default=5, ge=1, description="pools a step, each under one text")
+    pool_size: int = Field(default=96, ge=4, description="items a pool")
+    hard_share: float = Field(
+        default=0.33, ge=0, lt=1, description="share of other-relation negatives"
+    )
+    group_share: float = Field(
+        default=0.1, ge=0, le=1, description="how often a group's text is asked"
+    )
+    paraphrase_share: float = Field(
+        default=0.25, ge=0, le=1, description="how often a paraphrase is asked"
+    )
+    learning_rate: float = Field(default=2e-3, gt=0, description="peak, after warm-up; then cosine")
+    encoder_rate: float = Field(default=1e-5, gt=0, description="the same for tuned encoders")
+    weight_decay: float = Field(default=0.05, ge=0, description="of AdamW")
+    warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")
+    clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    validate_every: int = Field(
+        default=20, ge=1, description="steps between validations and checkpoints"
+    )
+    patience: int = Field(default=8, ge=1, description="validations without gain before it stops")
 
 
 class Config(_Settings):
     """All settings. `Config(seed=3)` is short for the same seed in `split` and `training`."""
 
-    encoder: str = Field("starter", description="starter, or a CLIP/SigLIP folder or hub id")
-    tuning: Literal["frozen", "full"] = Field("frozen", description="are the encoders trained too")
+    encoder: str = Field(
+        default="starter", description="starter, or a CLIP/SigLIP folder or hub id"
+    )
+    tuning: Literal["frozen", "full"] = Field(
+        default="frozen", description="are the encoders trained too"
+    )
     split: SplitConfig = SplitConfig()
     tokens: TokensConfig = TokensConfig()
     model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="before")
@@ -80,7 +137,7 @@ class Config(_Settings):
             raise _config_error(error) from error
 
     @classmethod
-    def load(cls, path: Path | None = None, sets: Sequence[str] = ()) -> Self:
+    def load(cls, path: Path | None = None, sets: Sequence[str] = ()) -> "Config":
         """Read a TOML file, then apply `name.name=value` pairs on top.
 
         >>> Config.load(sets=["training.seed=3", "model.beta=1"]).model.beta
@@ -91,7 +148,9 @@ class Config(_Settings):
             try:
                 values = tomllib.loads(path.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-                raise ConfigError(f"cannot read the settings: {error}", where=path) from error
+                reason = getattr(error, "strerror", None) or str(error)
+                what, fix = f"cannot read the settings: {reason}", "correct the file or its name"
+                raise ConfigError(what, where=path, fix=fix) from error
         for pair in sets:
             _set(values, pair)
         return cls(**values)
@@ -116,6 +175,8 @@ def _config_error(error: ValidationError) -> ConfigError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return ConfigError(f"unknown setting {name!r}", fix="see relatum train --help or docs/api")
+        return ConfigError(f"unknown setting {name!r}", fix="docs/api.md lists all settings")
+    if first["type"] == "model_type":
+        return ConfigError(f"{name}: expected a table of settings, got {first['input']!r}")
     what = f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
     return ConfigError(what, fix="correct the setting")

@@ -27,13 +27,24 @@ def disk_errors_named(path: Path) -> Iterator[None]:
             errno.EDQUOT: "free some space or name another folder",
             errno.EACCES: "name a folder that you may write to",
             errno.EROFS: "name a folder that you may write to",
+            errno.EEXIST: "a file stands where a folder is needed: name another folder",
+            errno.ENOTDIR: "a file stands where a folder is needed: name another folder",
+            errno.EISDIR: "a folder stands where a file is needed: name another file",
+            errno.ENAMETOOLONG: "choose a shorter name",
         }
         if error.errno not in fixes:
             raise
         reason = (error.strerror or "the system refused").lower()
-        raise RelatumError(
-            f"cannot write: {reason}", where=path, fix=fixes[error.errno]
-        ) from error
+        raise RelatumError(f"cannot write: {reason}", where=path, fix=fixes[error.errno]) from error
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder that cannot be made, as a file stands on its path, before work is spent."""
+    here = folder.absolute()
+    nearest = next(place for place in (here, *here.parents) if place.exists())
+    if not nearest.is_dir():
+        what = "a file stands where a folder is needed"
+        raise RelatumError(what, where=nearest, fix="name another folder")
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -58,6 +69,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     old = part.with_suffix(".old")
     with disk_errors_named(path):
+        restore_folder(path)
+        for left in path.parent.glob(f".{path.name}.*.part"):
+            shutil.rmtree(left, ignore_errors=True)
         part.mkdir(parents=True)
         try:
             yield part
@@ -68,6 +82,15 @@ def new_folder(path: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(part, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_folder(path: Path) -> None:
+    """Put back the old folder where a kill came between its leaving and the new one's coming."""
+    for old in path.parent.glob(f".{path.name}.*.old"):
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(path)
 
 
 def remove_parts(folder: Path) -> None:

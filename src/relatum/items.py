@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from relatum.errors import DataError
 
@@ -96,6 +96,9 @@ def read_image(item: Item) -> Image.Image:
             picture = Image.open(io.BytesIO(data), formats=sorted(FORMATS))
         _check_header(item, picture)
         picture.load()
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(sorted(FORMATS))
+        raise _image_error(item, f"expected a picture ({kinds}), got {data[:12]!r}") from error
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
         raise _image_error(item, f"expected a whole picture, got: {reason}") from error

@@ -17,9 +17,7 @@ Way = Literal["TT", "II", "TI", "IT", "AVG", "both"]
 WAYS: tuple[Way, ...] = ("TT", "II", "TI", "IT", "AVG", "both")
 
 
-def compare(
-    queries: Vectors, candidates: Vectors, way: Way
-) -> Float[Tensor, "queries candidates"]:
+def compare(queries: Vectors, candidates: Vectors, way: Way) -> Float[Tensor, "queries candidates"]:
     """Return cosines; AVG is the mean of TT, II, TI and IT where both ends have the modality."""
     if way == "both":
         return queries.both @ candidates.both.T

@@ -38,8 +38,8 @@ class Ask:
 class Theme:
     """A direction of a relation: how it may be asked as a whole, and the narrower group texts."""
 
-    whole: tuple[Ask, ...]
-    groups: tuple[Ask, ...] = ()
+    whole: Sequence[Ask]
+    groups: Sequence[Ask] = ()
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ def draw_ask(
 ) -> Ask:
     """Draw how a theme is asked: by a group's text, by a paraphrase, or by its own text."""
     if theme.groups and rng.random() < group_share:
-        return theme.groups[rng.integers(len(theme.groups))]
+        return theme.groups[int(rng.integers(len(theme.groups)))]
     if len(theme.whole) > 1 and rng.random() < paraphrase_share:
-        return theme.whole[rng.integers(1, len(theme.whole))]
+        return theme.whole[int(rng.integers(1, len(theme.whole)))]
     return theme.whole[0]
 
 
@@ -128,18 +128,23 @@ def draw_pool(
     right item under the wrong relation. What is left is filled at random.
     """
     links = ask.links
-    sources = np.flatnonzero(np.diff(links.indptr))
+    degrees = np.diff(links.indptr)
+    sources = np.flatnonzero(degrees)
     hard = round(size * hard_share)
     anchors = rng.choice(sources, size=min(len(sources), (size - hard) // 2), replace=False)
-    chosen = [anchors]
-    chosen.append(np.array([_draw_target(links, row, rng) for row in anchors], dtype=np.int64))
-    chosen.append(_draw_hard(links, anything, anchors[:hard], rng))
-    rows = np.unique(np.concatenate(chosen))
-    rest = np.setdiff1d(np.arange(links.shape[0]), rows, assume_unique=True)
+    targets = [_draw_target(links, row, rng) for row in anchors.tolist()]
+    others = _draw_hard(links, anything, anchors[:hard], rng)
+    rows = np.unique(np.concatenate([anchors, np.array(targets, dtype=np.int64), others]))
+    rest = np.setdiff1d(np.arange(len(degrees)), rows, assume_unique=True)
     fill = rng.choice(rest, size=min(len(rest), max(size - len(rows), 0)), replace=False)
     rows = np.concatenate([rows, fill])
-    positives = links[rows][:, rows].toarray() > 0
+    positives = _cut(links, rows)
     return Pool(rows, ask.text, ask.inverse, positives)
+
+
+def _cut(links: sparse.csr_array, rows: np.ndarray) -> np.ndarray:
+    """Return who is linked to whom among some rows."""
+    return links[np.ix_(rows, rows)].toarray() > 0
 
 
 def _row(links: sparse.csr_array, row: int) -> slice:
@@ -155,11 +160,11 @@ def _draw_target(links: sparse.csr_array, row: int, rng: np.random.Generator) ->
 def _draw_hard(
     links: sparse.csr_array,
     anything: sparse.csr_array,
-    anchors: Sequence[int] | np.ndarray,
+    anchors: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     found: list[int] = []
-    for row in anchors:
+    for row in anchors.tolist():
         others = anything.indices[_row(anything, row)]
         others = np.setdiff1d(others, links.indices[_row(links, row)])
         if len(others):

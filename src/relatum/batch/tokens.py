@@ -7,7 +7,6 @@ This file does not know how tokens were made nor what is done with vectors.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -41,7 +40,7 @@ class Part:
         return Part(self.tokens * mask.unsqueeze(-1), mask, self.pooled * ~gone[:, None])
 
     @classmethod
-    def join(cls, parts: Sequence[Self]) -> "Part":
+    def join(cls, parts: "Sequence[Part]") -> "Part":
         """Join batches, padding to the longest."""
         longest = max(part.mask.shape[1] for part in parts)
         return Part(
@@ -84,7 +83,7 @@ class Vectors:
         return Vectors(self.image[rows], self.text[rows], self.both[rows])
 
     @classmethod
-    def join(cls, some: Sequence[Self]) -> "Vectors":
+    def join(cls, some: "Sequence[Vectors]") -> "Vectors":
         """Join batches."""
         return Vectors(
             torch.cat([vectors.image for vectors in some]),

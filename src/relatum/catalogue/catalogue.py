@@ -5,17 +5,17 @@ Out: a `Catalogue`, or every problem of the folder.
 This file does not know of splits, encoders or models.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Self
 
 from relatum.catalogue.tables import Problem, Row, find_table, read_rows
 from relatum.errors import DataError
-from relatum.items import Item, read_image
+from relatum.items import Item, image_key, read_image
 
 BUILT_IN = ("furniture", "survival")
 
@@ -63,7 +63,7 @@ class Catalogue:
     left_out: tuple[Problem, ...] = field(default=(), repr=False)
 
     @classmethod
-    def load(cls, source: str | Path, *, skip_bad: bool = False) -> Self:
+    def load(cls, source: str | Path, *, skip_bad: bool = False) -> "Catalogue":
         """Read a folder or a built-in catalogue.
 
         With `skip_bad`, whatever is bad, pictures included, is left out and told in `left_out`.
@@ -88,15 +88,31 @@ class Catalogue:
             left_out=tuple(reader.problems),
         )
 
+    def fingerprint(self) -> str:
+        """Name the catalogue by its content, pictures included: 16 hex digits."""
+        digest = hashlib.blake2b(digest_size=8)
+        for item in self.items:
+            picture = image_key(item) if item.image is not None else ""
+            digest.update(f"{item.id}\0{item.text}\0{picture}\n".encode("utf-8", "surrogatepass"))
+        for rows in (self.relations, self.groups, self.links):
+            digest.update(repr(rows).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
 
 def validate(source: str | Path) -> list[Problem]:
     """Return every problem of a catalogue, pictures included, in the order of its files.
 
-    Raises `DataError` where a table as a whole cannot be read.
+    A table that cannot be read as a whole ends the list of those of the tables. Raises `DataError`
+    where there is no such catalogue.
     """
     reader = _Reader(find_folder(source))
-    reader.read()
+    try:
+        reader.read()
+    except DataError as error:
+        reader.problems.append(Problem(str(error), ""))
     reader.drop_bad_images()
+    if not reader.items and not reader.problems:
+        reader.problems.append(Problem("the items table is empty", str(reader.folder)))
     return reader.problems
 
 
@@ -117,7 +133,7 @@ def _first_of(problems: Sequence[Problem], folder: Path) -> DataError:
     first, more = problems[0], len(problems) - 1
     if not more:
         return first.error()
-    fix = f"{first.fix} ({more} more: relatum validate {folder})"
+    fix = f"{first.fix} (and at least {more} more: relatum validate {folder})"
     return DataError(first.what, where=first.where, fix=fix)
 
 
@@ -274,12 +290,11 @@ class _Reader:
         return None
 
     def _check_ends(self, row: Row, names: Sequence[object]) -> bool:
-        unknown = [name for name in names if name not in self.items]
-        for name in unknown[:3]:
-            gone = name in self.dropped
-            what = f"item {name!r} is left out" if gone else f"unknown item id {name!r}"
-            self._problem(row, what, "correct the id or add the item", str(name))
-        return not unknown
+        gone = [name for name in names if name not in self.items]
+        for name in [name for name in gone if name not in self.dropped][:3]:  # others were told
+            what, fix = f"unknown item id {name!r}", "correct the id or add the item"
+            self._problem(row, what, fix, str(name))
+        return not gone
 
     def _read_group(self, row: Row) -> None:
         relation = self._relation_of(row)
@@ -289,10 +304,11 @@ class _Reader:
         members = list(dict.fromkeys(_names(row.values["items"])))
         self._check_ends(row, members)
         members = [member for member in members if member in self.items]
-        if len(members) < 2:
+        if len(members) < 2 and not self.dropped & set(_names(row.values["items"])):
             what = f"group {name!r} of {relation!r} has {len(members)} known items, expected two"
             return self._problem(row, what, "add items or remove the group", name)
-        self.groups.append(Group(relation, name, tuple(members), str(text) if text else None))
+        if len(members) > 1:
+            self.groups.append(Group(relation, name, tuple(members), str(text) if text else None))
 
     def _read_link(self, row: Row) -> None:
         relation = self._relation_of(row)

@@ -9,7 +9,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Self
 
 from relatum.catalogue.catalogue import Catalogue
 from relatum.config import SplitConfig
@@ -19,8 +18,10 @@ from relatum.items import Item, image_key
 
 @dataclass(frozen=True)
 class Split:
-    """Ids by side. Groups are `relation/group`; a group or relation that is held out is not
-    trained on: its links are seen under no text.
+    """Ids by side.
+
+    Groups are named `relation/group`. The links of a group or relation that is held out are not
+    trained on.
     """
 
     train: tuple[str, ...]
@@ -34,7 +35,7 @@ class Split:
         return {name: list(ids) for name, ids in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, values: dict[str, list[str]]) -> Self:
+    def from_json(cls, values: dict[str, list[str]]) -> "Split":
         """Rebuild the split that `to_json` wrote."""
         return cls(**{name: tuple(ids) for name, ids in values.items()})
 
@@ -59,7 +60,7 @@ def split_catalogue(catalogue: Catalogue, config: SplitConfig) -> Split:
         validation=_in_order(catalogue, sides["validation"]),
         test=_in_order(catalogue, sides["test"]),
         groups_held_out=tuple(sorted(groups[: round(config.held_out_groups * len(groups))])),
-        relations_held_out=_known_relations(catalogue, config.held_out_relations),
+        relations_held_out=_relations_held_out(catalogue, config),
     )
 
 
@@ -72,8 +73,11 @@ def _in_order(catalogue: Catalogue, ids: Iterable[str]) -> tuple[str, ...]:
     return tuple(item.id for item in catalogue.items if item.id in chosen)
 
 
-def _known_relations(catalogue: Catalogue, names: Sequence[str]) -> tuple[str, ...]:
+def _relations_held_out(catalogue: Catalogue, config: SplitConfig) -> tuple[str, ...]:
     known = {relation.id for relation in catalogue.relations}
+    names = config.held_out_relations
+    if isinstance(names, int):
+        return tuple(sorted(sorted(known, key=lambda name: _draw(config.seed, name))[:names]))
     for name in names:
         if name not in known:
             raise ConfigError(

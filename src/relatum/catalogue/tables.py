@@ -99,7 +99,8 @@ def _read_jsonl(path: Path, required: Sequence[str], problems: list[Problem]) ->
 def _check_header(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:
     if any(name not in columns for name in required):
         what = f"expected the columns {', '.join(required)}, got {', '.join(columns) or 'none'}"
-        raise DataError(what, where=f"{path.name}:1", fix="correct the header")
+        fix = "correct the header" if columns else "the file is empty: write a header"
+        raise DataError(what, where=f"{path.name}:1", fix=fix)
 
 
 def _read_csv(path: Path, required: Sequence[str], problems: list[Problem]) -> Iterator[Row]:

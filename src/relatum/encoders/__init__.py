@@ -4,7 +4,15 @@ from transformers.utils import logging as _transformers_logging
 
 from relatum.encoders.cache import TokenCache
 from relatum.encoders.dual import Dual
-from relatum.encoders.encode import encode_items, encode_texts, find_reduction, load_encoder
+from relatum.encoders.encode import (
+    blank_tokens,
+    cache_folder,
+    encode_items,
+    encode_texts,
+    find_reduction,
+    forward_items,
+    load_encoder,
+)
 from relatum.encoders.encoder import Encoder, Raw
 from relatum.encoders.reduction import Projection, Reduction
 from relatum.encoders.starter import Starter
@@ -19,8 +27,11 @@ __all__ = [
     "Reduction",
     "Starter",
     "TokenCache",
+    "blank_tokens",
+    "cache_folder",
     "encode_items",
     "encode_texts",
     "find_reduction",
+    "forward_items",
     "load_encoder",
 ]

@@ -43,7 +43,6 @@ class Dual(nn.Module):
         self.longest = min(int(longest), 128)
         self.eval()
 
-    @property
     def fingerprint(self) -> str:
         """Return the name of weights and preprocessing as they are now."""
         settings = f"dual {self.longest} {self.processor.to_json_string()}"

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from relatum.batch import Part, Tokens
 from relatum.config import TokensConfig
@@ -34,6 +35,7 @@ BATCH = 32
 SHARD = 256
 SAMPLE = 512
 T = TypeVar("T")
+_BLANKS: WeakKeyDictionary[nn.Module, tuple[Raw, Raw]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("RELATUM_CACHE") or Path(home) / "relatum")
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode_items(
     items: Sequence[Item],
     encoder: Encoder,
@@ -72,7 +74,7 @@ def encode_items(
 
     Raises `DataError` for a picture that cannot be decoded.
     """
-    root = (cache or cache_folder()) / "tokens" / f"{encoder.fingerprint}-{reduction.fingerprint}"
+    root = (cache or cache_folder()) / "tokens" / f"{encoder.fingerprint()}-{reduction.fingerprint}"
     parts = []
     for modality, blank in _modalities(encoder, reduction):
         here = [bool(modality.size(item)) for item in items]
@@ -96,14 +98,14 @@ def forward_items(items: Sequence[Item], encoder: Encoder, reduction: Reduction)
     return Tokens(image=parts[0], text=parts[1])
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode_texts(texts: Sequence[str], encoder: Encoder, reduction: Reduction) -> Part:
     """Encode relation texts as item texts are encoded, but keep nothing on disk."""
     parts = [reduction.text_part(encoder.encode_texts(part)) for part in _batches(texts, BATCH)]
     return Part.join([part.float() for part in parts])
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def find_reduction(
     train: Sequence[Item],
     held_out: Sequence[Item],
@@ -121,7 +123,7 @@ def find_reduction(
     """
     root = cache or cache_folder()
     sample = sorted(train, key=lambda item: hashlib.sha256(item.id.encode()).hexdigest())[:SAMPLE]
-    settings = f"{encoder.fingerprint}-{config.hidden}-{config.image_side}-{config.text_tokens}"
+    settings = f"{encoder.fingerprint()}-{config.hidden}-{config.image_side}-{config.text_tokens}"
     folder = root / "reductions" / settings
     now = _item_keys(sample)
     reduction = _fitting_reduction(folder, now, _item_keys(held_out), config)
@@ -146,7 +148,7 @@ def _fit(
             raws[modality.name] = (having, _raw_of(having, modality, report))
     found = {name: raw for name, (_, raw) in raws.items()}
     reduction = unfitted.fitted(found.get("images"), found.get("texts"), config)
-    tokens = root / "tokens" / f"{encoder.fingerprint}-{reduction.fingerprint}"
+    tokens = root / "tokens" / f"{encoder.fingerprint()}-{reduction.fingerprint}"
     for modality, _ in _modalities(encoder, reduction):
         if modality.name in raws:
             items, raw = raws[modality.name]
@@ -222,9 +224,13 @@ def _with_gaps(part: Part | None, blank: Part, here: Tensor) -> Part:
 
 
 def _blanks(encoder: Encoder) -> tuple[Raw, Raw]:
-    with torch.no_grad():
-        picture = encoder.encode_images([Image.new("RGB", (32, 32), "white")])
-        return picture, encoder.encode_texts(["a"])
+    """Encode a white picture and "a" once for each encoder: only their shapes matter."""
+    module = encoder.module()
+    if module not in _BLANKS:
+        with torch.no_grad():
+            picture = encoder.encode_images([Image.new("RGB", (32, 32), "white")])
+            _BLANKS[module] = picture, encoder.encode_texts(["a"])
+    return _BLANKS[module]
 
 
 def blank_tokens(encoder: Encoder, reduction: Reduction) -> Tokens:

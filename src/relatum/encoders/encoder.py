@@ -8,7 +8,7 @@ This file does not know of relations, reduction or caches.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,10 +25,10 @@ class Raw:
     pooled: Float[Tensor, "batch pooled"]
 
 
+@runtime_checkable
 class Encoder(Protocol):
-    """A picture tower and a text tower. `fingerprint` names weights and preprocessing."""
+    """A picture tower and a text tower."""
 
-    @property
     def fingerprint(self) -> str:
         """Return 16 hex digits that change whenever an output would."""
         ...
@@ -47,11 +47,19 @@ class Encoder(Protocol):
 
 
 def weights_fingerprint(module: nn.Module, settings: str) -> str:
-    """Name weights and settings by their content: 16 hex digits."""
+    """Name weights and settings by their content: 16 hex digits.
+
+    Kept on the module until a weight changes in place, as hashing 100 MB takes a while.
+    """
+    version = sum(tensor._version for tensor in module.state_dict().values())
+    kept = getattr(module, "_fingerprint", None)
+    if kept is not None and kept[0] == version:
+        return kept[1]
     digest = hashlib.blake2b(settings.encode(), digest_size=8)
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    module._fingerprint = (version, digest.hexdigest())  # pyright: ignore
     return digest.hexdigest()
 
 
@@ -71,9 +79,7 @@ def square(picture: Image.Image, side: int) -> Image.Image:
     longest = max(picture.size)
     if picture.width != picture.height:
         canvas = Image.new("RGB", (longest, longest), "white")
-        canvas.paste(
-            picture, ((longest - picture.width) // 2, (longest - picture.height) // 2)
-        )
+        canvas.paste(picture, ((longest - picture.width) // 2, (longest - picture.height) // 2))
         picture = canvas
     way = Image.Resampling.NEAREST if longest <= PIXEL_ART else Image.Resampling.BICUBIC
     return picture.resize((side, side), way)

@@ -9,7 +9,6 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -53,7 +52,7 @@ class Reduction:
     text_tokens: int
 
     @classmethod
-    def unfitted(cls, image: Raw, text: Raw, config: TokensConfig) -> Self:
+    def unfitted(cls, image: Raw, text: Raw, config: TokensConfig) -> "Reduction":
         """Keep the first directions as they are: what serves a modality that no item has yet."""
         first = []
         for raw in (image, text):
@@ -88,7 +87,9 @@ class Reduction:
         }
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], image_side: int, text_tokens: int) -> Self:
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], image_side: int, text_tokens: int
+    ) -> "Reduction":
         """Rebuild what `tensors` returned."""
         image = Projection(tensors["image.mean"], tensors["image.basis"])
         text = Projection(tensors["text.mean"], tensors["text.basis"])

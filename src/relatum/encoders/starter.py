@@ -33,9 +33,8 @@ class Starter(nn.Module):
         self.text_tower = AutoModel.from_pretrained(folder, use_safetensors=True)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.eval()
-        self.to(memory_format=torch.channels_last)
+        self.image_tower.to(memory_format=torch.channels_last)  # pyright: ignore
 
-    @property
     def fingerprint(self) -> str:
         """Return the name of the weights as they are now."""
         return weights_fingerprint(self, f"starter {SIDE} {MAX_WORD_PIECES}")
@@ -46,7 +45,7 @@ class Starter(nn.Module):
 
     def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
         """Encode pictures to the last feature grid."""
-        grid = self.image_tower.extract_features(_pixels(pictures))
+        grid: Tensor = self.image_tower.extract_features(_pixels(pictures))  # pyright: ignore
         tokens = grid.flatten(2).transpose(1, 2)
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
         return Raw(tokens, mask, tokens.mean(1))

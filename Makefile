@@ -1,0 +1,35 @@
+# Each word sets up .venv by itself. The two that a newcomer needs: make demo, make test.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test check docs bench clean
+
+demo: $(READY)
+	$(BIN)/relatum quickstart -o runs/quickstart
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+bench: $(READY)
+	$(BIN)/python benchmarks/conditioning.py
+	$(BIN)/python benchmarks/costs.py
+	$(BIN)/python benchmarks/reduction.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[starter,dev]'
+	touch $(READY)
+
+clean:
+	rm -rf .venv runs site

@@ -1,0 +1,102 @@
+"""What a sceptic asks of an evaluation, answered in sentences.
+
+In: a model, its twin, the catalogue, who was asked, the sections.
+Out: facts as numbers, notes as sentences.
+This file does not know how anything was computed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relatum.catalogue import Catalogue
+from relatum.evaluate.summary import Section
+from relatum.items import Item
+from relatum.model import Model
+from relatum.protocols.questions import NEGATIVES, QUERIES
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Who is asked about: the items, their ids in order, and how they were chosen."""
+
+    items: list[Item]
+    ids: list[str]
+    choice: str
+
+
+def find_facts(model: Model, catalogue: Catalogue, tested: Tested) -> dict[str, int]:
+    """Count who was asked about and who was trained on."""
+    split = model.split
+    return {
+        "items": len(catalogue.items),
+        "items asked about": len(tested.ids),
+        "training items": len(split.train if split else ()),
+        "validation items": len(split.validation if split else ()),
+        "training items asked about": _trained(model, tested),
+    }
+
+
+def _trained(model: Model, tested: Tested) -> int:
+    trained = set(model.split.train if model.split else ())
+    return sum(name in trained for name in tested.ids)
+
+
+def write_notes(
+    facts: dict[str, int], catalogue: Catalogue, tested: Tested, sections: Sequence[Section]
+) -> list[str]:
+    """Say what was compared, on what, and what the numbers cannot say."""
+    main = sections[0]
+    notes = [
+        f"Asked about: {facts['items asked about']:,} of {facts['items']:,} items, "
+        f"{tested.choice}. The model was trained on {facts['training items']:,} items, "
+        f"{facts['training items asked about']:,} of which are asked about here; "
+        f"{facts['validation items']:,} others decided when to stop.",
+        f"{main.queries:,} queries in {len(main.relations)} directions, at most {QUERIES} each: "
+        f"one right item, drawn, and {NEGATIVES} that are not linked to the source under the "
+        "relation. By chance, Hit@5 is 23.8 %, Hit@1 4.8 % and MRR 0.174.",
+        f"“Other relation”: the {NEGATIVES} are linked to the source, but under another relation "
+        "or in the other direction; where it has fewer such items, the rest is drawn at random.",
+        f"“All items”: all {main.candidates:,} items asked about are ranked. For MRR each right "
+        "item is ranked against the wrong ones only. A source with fewer than 10 right items "
+        "cannot reach a precision@10 of 100 %.",
+        f"Left out: {main.left_out:,} ordered pairs that share a group whose name stands in both "
+        "texts, for the texts then give the answer away.",
+        "Every direction counts the same, however many queries it has. Two items that are related "
+        "but not linked in the catalogue count as wrong, for all methods alike.",
+        "The best frozen encoder is chosen for each measure on these very queries, which flatters "
+        "it. The frozen encoders do not read the relation.",
+        "Intervals (95 %) draw queries again within each direction. They do not cover another "
+        "split or another training run; for that, train with several seeds.",
+    ]
+    return [*notes, *_control_note(main), *_unasked(catalogue, sections)]
+
+
+def _control_note(main: Section) -> list[str]:
+    if main.find("null relation") is None:
+        return []
+    return [
+        "`null relation` and `shuffled relations` are the conditioned model under a text that is "
+        "not the right one: none at all, or that of another direction. Whatever it keeps there "
+        "does not come from reading the relation."
+    ]
+
+
+def _unasked(catalogue: Catalogue, sections: Sequence[Section]) -> list[str]:
+    asked = {row.name.removesuffix(" (inverse)") for one in sections for row in one.relations}
+    missing = [r.id for r in catalogue.relations if r.id not in asked]
+    if not missing:
+        return []
+    return [f"Relations without a question, for too few links or items: {', '.join(missing)}."]
+
+
+def write_twin_note(model: Model, twin: Model | None, why: str, tested: Tested) -> str:
+    """Say what the unconditioned model is, or why there is none."""
+    if twin is None:
+        return f"There is no unconditioned model to compare with: {why}."
+    same = twin.config.model_copy(update={"model": model.config.model}) == model.config
+    settings = "the same settings and seeds" if same else "other settings or seeds"
+    return (
+        f"`unconditioned` has {settings}, stopped by its own validation score, and always gets the "
+        "null relation. "
+        f"{_trained(twin, tested):,} of the items asked about were among its training items."
+    )

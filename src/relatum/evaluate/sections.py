@@ -1,0 +1,85 @@
+"""Which questions a report has: on relations that were trained on, on unseen groups and relations.
+
+In: a catalogue, the ids asked about, the model's split.
+Out: sets of questions with a title and a sentence.
+This file does not know of methods.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from relatum.catalogue import Catalogue, Direction, Group, Relation, Split
+from relatum.protocols.questions import Questions, build_questions
+
+GROUPS = 50  # unseen groups asked about at most, the largest first
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One section's questions."""
+
+    title: str
+    about: str
+    questions: list[Questions]
+
+
+def ask(catalogue: Catalogue, ids: Sequence[str], split: Split | None, seed: int) -> list[Asked]:
+    """Build the sections that have questions."""
+    unseen = set(split.relations_held_out if split else ())
+    seen = [relation.id for relation in catalogue.relations if relation.id not in unseen]
+    rest = [relation.id for relation in catalogue.relations if relation.id in unseen]
+    groups = split.groups_held_out if split else ()
+    sections = [
+        Asked(
+            "Relations seen in training" if split else "All relations",
+            "Relations that were trained on, asked of the items named under “What to keep in mind”."
+            if split
+            else "All relations of the catalogue.",
+            build_questions(catalogue, ids, seed=seed, relations=seen),
+        ),
+        Asked(
+            "Unseen groups",
+            "Groups that were not trained on, asked by their own texts.",
+            _group_questions(catalogue, ids, set(groups), seed),
+        ),
+        Asked(
+            "Unseen relations",
+            "Relations of which neither text nor links were trained on.",
+            build_questions(catalogue, ids, seed=seed, relations=rest) if rest else [],
+        ),
+    ]
+    return [section for section in sections if section.questions]
+
+
+def _group_questions(
+    catalogue: Catalogue, ids: Sequence[str], names: set[str], seed: int
+) -> list[Questions]:
+    """Ask for the members of each named group by the group's text, as if it were a relation."""
+    known = set(ids)
+    sizes = {
+        group: sum(name in known for name in group.items)
+        for group in catalogue.groups
+        if f"{group.relation}/{group.id}" in names and group.text
+    }
+    groups = sorted((g for g in sizes if sizes[g] > 1), key=lambda g: -sizes[g])[:GROUPS]
+    if not groups:
+        return []
+    texts = {relation.id: relation.text for relation in catalogue.relations}
+    relations = {_name(group): group for group in groups}
+    larger = replace(
+        catalogue,
+        # with the relation's text, so that the words of the group's own are found to leak
+        relations=(*catalogue.relations, *(Relation(_name(g), texts[g.relation]) for g in groups)),
+        groups=(*catalogue.groups, *(replace(g, relation=_name(g)) for g in groups)),
+    )
+    found = build_questions(larger, ids, seed=seed, relations=list(relations))
+    return [_by_own_text(asked, relations[asked.direction.relation]) for asked in found]
+
+
+def _by_own_text(asked: Questions, group: Group) -> Questions:
+    text = group.text or ""
+    return replace(asked, direction=Direction(_name(group), text, text))
+
+
+def _name(group: Group) -> str:
+    return f"{group.relation}/{group.id}"

@@ -1,0 +1,203 @@
+"""A model: an encoder, its reduction and the conditioner, with what they were trained on.
+
+In: items and the text of a relation.
+Out: tokens (`encode`), vectors under a relation (`condition`), or both steps at once (`embed`).
+This room does not know of losses, metrics or stores.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from relatum.batch import Part, Tokens, Vectors
+from relatum.catalogue import Direction, Relation, Split, directions
+from relatum.checkpoint import (
+    read_manifest,
+    read_tensors,
+    remove_manifest,
+    write_manifest,
+    write_tensors,
+)
+from relatum.conditioner import Conditioner
+from relatum.config import Config
+from relatum.encoders import (
+    Encoder,
+    Reduction,
+    blank_tokens,
+    encode_items,
+    encode_texts,
+    load_encoder,
+)
+from relatum.errors import CheckpointError
+from relatum.items import Item
+from relatum.progress import Report, silent
+
+CHUNK = 512  # items conditioned at a time
+
+
+class Model:
+    """What `relatum.train` returns and a model folder holds."""
+
+    def __init__(
+        self,
+        config: Config,
+        encoder: Encoder,
+        reduction: Reduction,
+        *,
+        relations: Sequence[Relation] = (),
+        split: Split | None = None,
+        catalogue: str = "",
+        conditioner: Conditioner | None = None,
+    ) -> None:
+        """Join the parts; without a conditioner, a fresh one is made from `config`.
+
+        `catalogue` is the fingerprint of what it is trained on.
+        """
+        self.config = config
+        self.encoder = encoder
+        self.reduction = reduction
+        self.relations = tuple(relations)
+        self.split = split
+        self.catalogue = catalogue
+        if conditioner is None:
+            blank = blank_tokens(encoder, reduction)
+            conditioner = Conditioner(blank.image, blank.text, config.model)
+        self.conditioner = conditioner
+        self._texts: dict[str, Part] = {}
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Model":
+        """Load a model folder; `CheckpointError` where it is missing, damaged or incompatible."""
+        folder = Path(folder)
+        facts = read_manifest(folder)
+        config = Config(**facts["config"])
+        encoder = load_encoder(config.encoder)
+        if facts["tuned"]:
+            _fill(encoder.module(), read_tensors(folder / "encoder.safetensors")[0], folder)
+        if encoder.fingerprint() != facts["encoder"]:
+            raise CheckpointError(
+                f"trained with encoder {facts['encoder']}, but {config.encoder!r} is now "
+                f"{encoder.fingerprint()}",
+                where=folder,
+                fix="bring back that encoder, or train again",
+            )
+        tensors, _ = read_tensors(folder / "reduction.safetensors")
+        sides = config.tokens.image_side, config.tokens.text_tokens
+        model = cls(
+            config,
+            encoder,
+            Reduction.from_tensors(tensors, *sides),
+            relations=[_relation(values) for values in facts["relations"]],
+            split=Split.from_json(facts["split"]) if facts["split"] else None,
+            catalogue=facts["catalogue"],
+        )
+        _fill(model.conditioner, read_tensors(folder / "weights.safetensors")[0], folder)
+        model.conditioner.eval()
+        if model.fingerprint != facts["fingerprint"]:
+            what = "the weights are not those that were saved: a file was changed or damaged"
+            raise CheckpointError(what, where=folder, fix="train the model again")
+        return model
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model folder: the manifest goes first and comes last, as it makes it valid."""
+        folder = Path(folder)
+        remove_manifest(folder)
+        write_tensors(folder / "weights.safetensors", self.conditioner.state_dict(), {})
+        write_tensors(folder / "reduction.safetensors", self.reduction.tensors(), {})
+        tuned = self.config.tuning != "frozen"
+        if tuned:
+            state = self.encoder.module().state_dict()
+            write_tensors(folder / "encoder.safetensors", state, {})
+        facts = {
+            "encoder": self.encoder.fingerprint(),
+            "tuned": tuned,
+            "fingerprint": self.fingerprint,
+            "config": self.config.model_dump(mode="json"),
+            "relations": [asdict(relation) for relation in self.relations],
+            "split": self.split.to_json() if self.split else None,
+            "catalogue": self.catalogue,
+        }
+        write_manifest(folder, facts)
+
+    @property
+    def fingerprint(self) -> str:
+        """Name the model by everything that its vectors depend on: 16 hex digits."""
+        digest = hashlib.blake2b(digest_size=8)
+        digest.update((self.encoder.fingerprint() + self.reduction.fingerprint).encode())
+        for name, tensor in sorted(self.conditioner.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def encode(
+        self, items: Sequence[Item], *, cache: Path | None = None, report: Report = silent
+    ) -> Tokens:
+        """Return the items' tokens, from the cache where it has them; `DataError` if one is bad."""
+        return encode_items(items, self.encoder, self.reduction, cache=cache, report=report)
+
+    @torch.no_grad()
+    def condition(self, tokens: Tokens, relation: str | None) -> Vectors:
+        """Return the vectors of encoded items under a relation's text (None: the null relation)."""
+        self.conditioner.eval()
+        asked = self.relation_part(relation)
+        chunks = [tokens[part].float() for part in _chunks(len(tokens))]
+        return Vectors.join([self.conditioner(chunk, asked) for chunk in chunks])
+
+    def embed(
+        self,
+        items: Sequence[Item],
+        relation: str | None = None,
+        modality: Literal["image", "text", "both"] = "both",
+    ) -> Float32[np.ndarray, "items dim"]:
+        """Return one unit vector an item, in order, under any relation text.
+
+        `None` is the null relation. An item without the modality asked for gets a zero vector.
+        """
+        if modality not in ("image", "text", "both"):
+            raise ValueError(f"modality must be 'image', 'text' or 'both', got {modality!r}")
+        if not items:
+            return np.zeros((0, self.config.model.dim), dtype=np.float32)
+        return getattr(self.condition(self.encode(items), relation), modality).numpy()
+
+    def relation_part(self, text: str | None) -> Part | None:
+        """Return the encoded text of a relation; each text is encoded once."""
+        if text is None:
+            return None
+        if text not in self._texts:
+            self._texts[text] = encode_texts([text], self.encoder, self.reduction)
+        return self._texts[text]
+
+    def forget_texts(self) -> None:
+        """Encode relation texts anew from here on: the encoder has changed."""
+        self._texts.clear()
+
+    def direction(self, text: str) -> Direction:
+        """Return how a typed relation is asked: a known directed text brings its inverse along."""
+        wanted = " ".join(text.lower().split())
+        for known in directions(self.relations):
+            if wanted in (known.text.lower(), known.name.lower()):
+                return known
+        return Direction(text, text, text)
+
+
+def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        what = "the weights do not fit this version's model: " + str(error).split("\n")[-1].strip()
+        raise CheckpointError(what, where=folder, fix="train the model again") from error
+
+
+def _relation(values: dict) -> Relation:
+    return Relation(**{**values, "paraphrases": tuple(values["paraphrases"])})
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    for start in range(0, max(count, 1), CHUNK):
+        yield slice(start, start + CHUNK)

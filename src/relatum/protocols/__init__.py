@@ -1,0 +1,1 @@
+"""How methods are asked and measured: the questions and relation-guided retrieval."""

@@ -1,0 +1,110 @@
+"""The state of a run on disk: a row of metrics and a snapshot after each validation.
+
+In: a `Run` and a folder.
+Out: `metrics.jsonl` and `snapshots/`; the run as it was after the newest snapshot.
+This file does not know how the state came about.
+"""
+
+import json
+from pathlib import Path
+
+from torch import Tensor
+
+from relatum.checkpoint import (
+    newest_snapshot,
+    optimiser_tensors,
+    restore_optimiser,
+    save_snapshot,
+)
+from relatum.disk import disk_errors_named
+from relatum.errors import CheckpointError
+from relatum.train.run import Run
+
+
+def write_metrics(folder: Path, run: Run, losses: dict[str, float], score: float) -> None:
+    """Append a row to `metrics.jsonl`."""
+    row = {
+        "step": run.step,
+        "losses": losses,
+        "scale": float(run.temperature().detach()),
+        "learning_rate": run.optimiser.param_groups[0]["lr"],
+        "validation": score,
+        "best_step": run.best_step,
+    }
+    with disk_errors_named(folder), (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _state(run: Run) -> dict[str, dict[str, Tensor]]:
+    state = {
+        "weights": run.model.conditioner.state_dict(),
+        "best": run.best,
+        "temperature": run.temperature.state_dict(),
+        "optimiser": optimiser_tensors(run.optimiser),
+    }
+    if run.config.tuning == "full":
+        state["encoder"] = run.model.encoder.module().state_dict()
+        state["best_encoder"] = run.best_encoder
+    return state
+
+
+def save_state(run: Run, folder: Path) -> None:
+    """Keep the state of the run; only the newest two stay."""
+    tensors = {
+        f"{part}/{name}": tensor
+        for part, values in _state(run).items()
+        for name, tensor in values.items()
+    }
+    facts = {
+        "config": run.config.model_dump(mode="json"),
+        "catalogue": run.model.catalogue,
+        "best_score": run.best_score,
+        "best_step": run.best_step,
+    }
+    save_snapshot(folder / "snapshots", run.step, tensors, facts)
+
+
+def restore(run: Run, folder: Path) -> None:
+    """Take the run to where the newest snapshot left it; without one, it stays as it is.
+
+    Raises `CheckpointError` for a snapshot of other settings or another catalogue.
+    """
+    found = newest_snapshot(folder / "snapshots")
+    if found is None:
+        return
+    tensors, facts = found
+    now = run.config.model_dump(mode="json")
+    if facts["config"] != now or facts["catalogue"] != run.model.catalogue:
+        raise CheckpointError(
+            "the snapshot was made with other settings or other data",
+            where=folder,
+            fix="use the same settings and catalogue, or train without --resume",
+        )
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        part, _, name = key.partition("/")
+        parts.setdefault(part, {})[name] = tensor
+    run.model.conditioner.load_state_dict(parts["weights"])
+    run.temperature.load_state_dict(parts["temperature"])
+    restore_optimiser(run.optimiser, parts["optimiser"])
+    if run.config.tuning == "full":
+        run.model.encoder.module().load_state_dict(parts["encoder"])
+        run.best_encoder = parts["best_encoder"]
+    run.best = parts["best"]
+    run.step = int(facts["step"])
+    run.best_score, run.best_step = float(facts["best_score"]), int(facts["best_step"])
+    _cut_metrics(folder / "metrics.jsonl", run.step)
+
+
+def _cut_metrics(path: Path, step: int) -> None:
+    """Drop the rows after `step`, which will be written again, and a last row cut short."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:
+            break  # a row that a kill cut short
+    path.write_text("".join(kept))

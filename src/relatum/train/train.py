@@ -1,0 +1,99 @@
+"""Train a model on a catalogue.
+
+In: a catalogue, settings, perhaps a folder for the model and its snapshots.
+Out: a `Model`; in the folder, `metrics.jsonl` and snapshots from which `resume` goes on exactly.
+This room does not know how models are compared.
+"""
+
+from pathlib import Path
+
+from relatum.catalogue import Catalogue
+from relatum.checkpoint import MANIFEST, remove_snapshots
+from relatum.config import Config
+from relatum.disk import check_place, disk_errors_named
+from relatum.errors import CheckpointError, ConfigError
+from relatum.model import Model
+from relatum.progress import Report, silent
+from relatum.train.run import Run, prepare
+from relatum.train.snapshot import restore, save_state, write_metrics
+from relatum.train.step import take_step, validate
+
+
+def train(
+    catalogue: Catalogue,
+    config: Config | None = None,
+    output: str | Path | None = None,
+    *,
+    resume: bool = False,
+    cache: Path | None = None,
+    report: Report = silent,
+) -> Model:
+    """Train on a catalogue and return the model of the best validation.
+
+    With `output`, the model folder is written there, snapshots on the way; `resume` goes on from
+    the newest of them, and returns the finished model where training had ended. Raises `DataError`
+    for data that cannot be trained on and `CheckpointError` for a snapshot of other settings.
+    """
+    config = config or Config()
+    folder = Path(output) if output is not None else None
+    if folder is not None:
+        check_place(folder)
+    finished = _finished(folder, config, catalogue) if resume and folder is not None else None
+    if finished is not None:
+        return finished
+    run = prepare(catalogue, config, cache, report)
+    if folder is not None:
+        with disk_errors_named(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        if resume:
+            restore(run, folder)
+        else:
+            remove_snapshots(folder / "snapshots")
+            (folder / "metrics.jsonl").unlink(missing_ok=True)
+    _train_steps(run, folder, report)
+    run.model.conditioner.load_state_dict(run.best)
+    run.model.conditioner.eval()
+    if config.tuning == "full":
+        run.model.encoder.module().load_state_dict(run.best_encoder)
+        run.model.forget_texts()
+    if folder is not None:
+        run.model.save(folder)
+        remove_snapshots(folder / "snapshots")
+    return run.model
+
+
+def _finished(folder: Path, config: Config, catalogue: Catalogue) -> Model | None:
+    """Return the model of an earlier run of the same settings and data, if there is a whole one."""
+    if not (folder / MANIFEST).exists():
+        return None
+    try:
+        model = Model.load(folder)
+    except (CheckpointError, ConfigError):
+        return None  # damaged or of another version: what is asked for is trained anew
+    same = model.config == config and model.catalogue == catalogue.fingerprint()
+    return model if same else None
+
+
+def without_conditioning(config: Config) -> Config:
+    """Return the settings of the twin that sees no relation text."""
+    return config.model_copy(
+        update={"model": config.model.model_copy(update={"conditioned": False})}
+    )
+
+
+def _train_steps(run: Run, folder: Path | None, report: Report) -> None:
+    settings = run.config.training
+    while run.step < settings.steps:
+        waited = (run.step - run.best_step) // settings.validate_every
+        if run.step and waited >= settings.patience:
+            report("train", settings.steps, settings.steps, f"stopped early at {run.step}")
+            return
+        losses = take_step(run)
+        run.step += 1
+        note = "  ".join(f"{name} {value:.2f}" for name, value in losses.items())
+        report("train", run.step, settings.steps, note)
+        if run.step % settings.validate_every == 0 or run.step == settings.steps:
+            score = validate(run)
+            if folder is not None:
+                write_metrics(folder, run, losses, score)
+                save_state(run, folder)

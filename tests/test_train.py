@@ -1,0 +1,294 @@
+"""Training learns, can be stopped anywhere, and goes on exactly where it was."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import Settings
+from relatum import Catalogue, Item, Model, train
+from relatum.checkpoint import newest_snapshot
+from relatum.errors import CheckpointError, DataError, RelatumError
+from relatum.loss import Losses
+
+
+@pytest.fixture(scope="module")
+def model(catalogue: Catalogue, settings: Settings, cache: Path) -> Model:
+    return train(catalogue, settings(training__steps=60), cache=cache)
+
+
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    return model.conditioner.state_dict()
+
+
+def equal(one: Model, other: Model) -> bool:
+    pairs = zip(weights(one).values(), weights(other).values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("encoder", ["tiny_clip", "tiny_siglip"])
+@pytest.mark.parametrize("tuning", ["frozen", "full"])
+def test_ten_steps_raise_positives_above_negatives(
+    encoder: str,
+    tuning: str,
+    catalogue: Catalogue,
+    settings: Settings,
+    cache: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    name = str(request.getfixturevalue(encoder))
+    config = settings(encoder=name, tuning=tuning, training__learning_rate=3e-3)
+    train(catalogue, config, tmp_path / "run", cache=cache)
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [5, 10]
+    loaded = Model.load(tmp_path / "run")
+    by_id = {item.id: item for item in catalogue.items}
+    members = [by_id[name] for name in loaded.split.train] if loaded.split else []
+    vectors = loaded.embed(members, "are of the same colour")
+    scores = vectors @ vectors.T
+    colours = np.array([item.metadata["colour"] for item in members])
+    same = (colours[:, None] == colours) & ~np.eye(len(members), dtype=bool)
+    assert scores[same].mean() > scores[colours[:, None] != colours].mean()
+
+
+def test_the_relation_changes_the_vectors_and_the_ranking(
+    model: Model, catalogue: Catalogue
+) -> None:
+    colour = model.embed(catalogue.items, "are of the same colour")
+    shape = model.embed(catalogue.items, "have the same shape")
+    null = model.embed(catalogue.items)
+    assert np.allclose(np.linalg.norm(colour, axis=1), 1, atol=1e-5)
+    assert not np.allclose(colour, shape, atol=1e-2)
+    assert not np.allclose(colour, null, atol=1e-2)
+
+
+def test_order_and_company_do_not_change_a_vector(model: Model, catalogue: Catalogue) -> None:
+    together = model.embed(catalogue.items, "are stacked")
+    backwards = model.embed(catalogue.items[::-1], "are stacked")
+    assert np.allclose(together, backwards[::-1], atol=1e-5)
+    alone = model.embed(catalogue.items[:1], "are stacked")
+    assert np.allclose(alone[0], together[0], atol=1e-5)
+
+
+def test_items_with_one_modality_have_vectors(model: Model) -> None:
+    text_only = Item("t", "red ball")
+    for modality, expected in (("both", 1.0), ("text", 1.0), ("image", 0.0)):
+        length = np.linalg.norm(model.embed([text_only], "are alike", modality)[0])  # pyright: ignore
+        assert abs(length - expected) < 1e-5
+
+
+def test_save_and_load_give_equal_vectors(
+    model: Model, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    model.save(tmp_path / "model")
+    loaded = Model.load(tmp_path / "model")
+    assert (model.embed(catalogue.items, "x") == loaded.embed(catalogue.items, "x")).all()
+    assert loaded.fingerprint == model.fingerprint
+    assert loaded.split == model.split
+    assert not list(tmp_path.rglob("*.pt")) and not list(tmp_path.rglob("*.pkl"))
+
+
+def test_beta_one_ignores_the_relation(
+    catalogue: Catalogue, settings: Settings, cache: Path
+) -> None:
+    plain = train(catalogue, settings(model__beta=1.0, training__steps=2), cache=cache)
+    one, two = (plain.embed(catalogue.items, text, "text") for text in ("is big", None))
+    assert np.allclose(one, two, atol=1e-6)
+
+
+def test_without_conditioning_every_relation_is_the_null_relation(
+    catalogue: Catalogue, settings: Settings, cache: Path
+) -> None:
+    blind = train(catalogue, settings(model__conditioned=False, training__steps=2), cache=cache)
+    assert (blind.embed(catalogue.items, "is big") == blind.embed(catalogue.items)).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "zero"),
+    [
+        ({"loss__inter_item": False}, ["text_to_text", "image_to_image", "both"]),
+        ({}, []),
+    ],
+)
+def test_the_ablations_take_terms_out(
+    change: dict,
+    zero: list[str],
+    catalogue: Catalogue,
+    settings: Settings,
+    cache: Path,
+    tmp_path: Path,
+) -> None:
+    train(catalogue, settings(**change, training__steps=5), tmp_path, cache=cache)
+    losses = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["losses"]
+    assert [name for name, value in losses.items() if value == 0] == zero
+    assert set(losses) == set(Losses.__dataclass_fields__)
+
+
+def test_the_same_seed_gives_the_same_model(
+    catalogue: Catalogue, settings: Settings, cache: Path
+) -> None:
+    one, same, other = (
+        train(catalogue, settings(training__steps=5, training__seed=seed), cache=cache)
+        for seed in (1, 1, 2)
+    )
+    assert equal(one, same)
+    assert not equal(one, other)
+
+
+def test_resumed_training_equals_uninterrupted(
+    catalogue: Catalogue,
+    settings: Settings,
+    cache: Path,
+    tmp_path: Path,
+) -> None:
+    config = settings(training__steps=15)
+    whole = train(catalogue, config, tmp_path / "whole", cache=cache)
+
+    def stop_at(limit: int) -> None:
+        def report(stage: str, done: int, total: int, note: str = "") -> None:
+            if stage == "train" and done == limit:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(catalogue, config, tmp_path / "cut", resume=True, cache=cache, report=report)
+
+    for limit in (7, 12):
+        stop_at(limit)
+    found = newest_snapshot(tmp_path / "cut/snapshots")
+    assert found is not None and found[1]["step"] == 10
+    resumed = train(catalogue, config, tmp_path / "cut", resume=True, cache=cache)
+    assert equal(whole, resumed)
+    lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut")]
+    assert lines[0] == lines[1]
+
+
+def test_a_snapshot_of_other_settings_is_refused(
+    catalogue: Catalogue, settings: Settings, cache: Path, tmp_path: Path
+) -> None:
+    def stop(stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == "train" and done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(catalogue, settings(), tmp_path, cache=cache, report=stop)
+    with pytest.raises(CheckpointError, match="other settings"):
+        train(catalogue, settings(training__steps=9), tmp_path, resume=True, cache=cache)
+
+
+BAD_FOLDERS = {
+    "no manifest": (lambda f: (f / "relatum.json").unlink(), "not a model folder"),
+    "other version": (
+        lambda f: (f / "relatum.json").write_text('{"format": 99}'),
+        "model format 99, this version of relatum reads",
+    ),
+    "damaged manifest": (lambda f: (f / "relatum.json").write_text("{"), "manifest is damaged"),
+    "one byte changed": (
+        lambda f: (f / "weights.safetensors").write_bytes(
+            bytearray((f / "weights.safetensors").read_bytes())[:-1] + b"\x7f"
+        ),
+        "not those that were saved",
+    ),
+    "cut weights": (
+        lambda f: (f / "weights.safetensors").write_bytes(b"\0" * 9),
+        "expected a whole safetensors file",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", BAD_FOLDERS)
+def test_a_bad_model_folder_is_one_line(model: Model, tmp_path: Path, damage: str) -> None:
+    model.save(tmp_path)
+    spoil, words = BAD_FOLDERS[damage]
+    spoil(tmp_path)
+    with pytest.raises(CheckpointError, match=words) as caught:
+        Model.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_catalogue_too_small_to_train_is_named(catalogue: Catalogue, settings: Settings) -> None:
+    small = Catalogue("small", catalogue.items[:5], catalogue.relations)
+    with pytest.raises(DataError, match="small: 2 training items, expected at least 8"):
+        train(small, settings())
+
+
+def _wait_for_step(folder: Path, step: int, process: subprocess.Popen) -> None:
+    """Wait until a snapshot of `step` or a later one is there."""
+    begun = time.monotonic()
+    while process.poll() is None and time.monotonic() - begun < 120:
+        if any(int(path.stem[5:]) >= step for path in folder.glob("step-*.safetensors")):
+            return
+        time.sleep(0.02)
+
+
+def test_killed_at_random_moments_it_loses_no_snapshot(
+    folder: Path, settings: Settings, tmp_path: Path
+) -> None:
+    """Kill the command while it encodes, trains and saves; the last run must finish whole."""
+    config = settings(training__steps=120, training__validate_every=2, training__patience=999)
+    sets = [
+        f"--set=encoder={config.encoder}",
+        "--set=tokens.hidden=16",
+        "--set=model.dim=16",
+        "--set=training.steps=120",
+        "--set=training.validate_every=2",
+        "--set=training.patience=999",
+        "--set=training.pools=3",
+        "--set=training.pool_size=12",
+    ]
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    command = [sys.executable, "-m", "relatum.cli", "train", str(folder), "-o", str(run)]
+    command += [*sets, "--resume", f"--cache={cache}"]
+    chance, last = random.Random(0), -1
+    for attempt in range(6):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        if attempt > 1:  # the first two die while they load and encode
+            _wait_for_step(run / "snapshots", last + 2, process)
+        time.sleep(chance.uniform(0, 3 if attempt < 2 else 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        found = newest_snapshot(run / "snapshots")
+        if found is not None:
+            assert found[1]["step"] >= last
+            last = found[1]["step"]
+    assert last >= 2
+    subprocess.run(command, check=True, capture_output=True)
+    uninterrupted = train(Catalogue.load(folder), config, cache=cache)
+    assert equal(Model.load(run), uninterrupted)
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        json.loads(line)
+
+
+def test_a_full_disk_stops_training_with_one_line(
+    catalogue: Catalogue,
+    settings: Settings,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(RelatumError, match="no space left on device"):
+        train(catalogue, settings(), tmp_path / "run", cache=cache)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_tuned_model_embeds_as_it_did_before_it_was_saved(
+    catalogue: Catalogue, settings: Settings, cache: Path, tmp_path: Path
+) -> None:
+    config = settings(tuning="full", training__steps=6, training__encoder_rate=1e-3)
+    tuned = train(catalogue, config, tmp_path / "tuned", cache=cache)
+    loaded = Model.load(tmp_path / "tuned")
+    relation = "are of the same colour"
+    assert (tuned.embed(catalogue.items, relation) == loaded.embed(catalogue.items, relation)).all()
+    frozen = train(catalogue, settings(training__steps=1), cache=cache)
+    assert loaded.encoder.fingerprint() != frozen.encoder.fingerprint()
