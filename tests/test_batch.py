@@ -95,8 +95,3 @@ def test_joining_pads_to_the_longest() -> None:
     long = Part(torch.ones(2, 5, 3), torch.ones(2, 5, dtype=torch.bool), torch.ones(2, 4))
     joined = Part.join([short, long])
     assert joined.mask.sum(1).tolist() == [2, 5, 5]
-    assert joined.dropped(torch.tensor([False, True, False])).present.tolist() == [
-        True,
-        False,
-        True,
-    ]

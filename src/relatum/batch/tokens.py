@@ -34,11 +34,6 @@ class Part:
         """Return the part in single precision."""
         return Part(self.tokens.float(), self.mask, self.pooled.float())
 
-    def dropped(self, gone: Bool[Tensor, " batch"]) -> "Part":
-        """Return the part with this modality taken from the items marked `gone`."""
-        mask = self.mask & ~gone[:, None]
-        return Part(self.tokens * mask.unsqueeze(-1), mask, self.pooled * ~gone[:, None])
-
     @classmethod
     def join(cls, parts: "Sequence[Part]") -> "Part":
         """Join batches, padding to the longest."""

@@ -77,13 +77,12 @@ def encode_items(
     root = (cache or cache_folder()) / "tokens" / f"{encoder.fingerprint()}-{reduction.fingerprint}"
     parts = []
     for modality, blank in _modalities(encoder, reduction):
-        here = [bool(modality.size(item)) for item in items]
-        having = [item for item, has in zip(items, here, strict=True) if has]
+        having, here = _those_with(items, modality)
         store = TokenCache(root / modality.name)
         keys = [modality.key(item) for item in having]
         _encode_missing(store, dict(zip(keys, having, strict=True)), modality, report)
         part = store.read(keys) if keys else None
-        parts.append(_with_gaps(part, blank, torch.tensor(here, dtype=torch.bool)))
+        parts.append(_with_gaps(part, blank, here))
     return Tokens(image=parts[0], text=parts[1])
 
 
@@ -91,10 +90,9 @@ def forward_items(items: Sequence[Item], encoder: Encoder, reduction: Reduction)
     """Encode a batch without the cache, differentiably: the path of fine-tuning."""
     parts = []
     for modality, blank in _modalities(encoder, reduction):
-        here = [bool(modality.size(item)) for item in items]
-        having = [item for item, has in zip(items, here, strict=True) if has]
+        having, here = _those_with(items, modality)
         part = modality.reduce(modality.encode(having)) if having else None
-        parts.append(_with_gaps(part, blank, torch.tensor(here, dtype=torch.bool)))
+        parts.append(_with_gaps(part, blank, here))
     return Tokens(image=parts[0], text=parts[1])
 
 
@@ -208,6 +206,13 @@ def _encode_missing(
             done += len(some)
             report(f"encode {modality.name}", done, len(missing), "")
         store.write(keys, Part.join(parts))
+
+
+def _those_with(items: Sequence[Item], modality: _Modality) -> tuple[list[Item], Tensor]:
+    """Return the items that have a modality, and a mask of where they stand."""
+    here = [bool(modality.size(item)) for item in items]
+    having = [item for item, has in zip(items, here, strict=True) if has]
+    return having, torch.tensor(here, dtype=torch.bool)
 
 
 def _with_gaps(part: Part | None, blank: Part, here: Tensor) -> Part:
