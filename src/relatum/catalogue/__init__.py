@@ -9,6 +9,7 @@ from relatum.catalogue.catalogue import (
     find_folder,
     validate,
 )
+from relatum.catalogue.examine import examine
 from relatum.catalogue.graph import Direction, as_asked, clique, directions, linked
 from relatum.catalogue.split import Split, split_catalogue
 from relatum.catalogue.tables import Problem
@@ -25,6 +26,7 @@ __all__ = [
     "as_asked",
     "clique",
     "directions",
+    "examine",
     "find_folder",
     "linked",
     "split_catalogue",

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+
+from relatum.catalogue.copies import picture_look
 from relatum.catalogue.tables import Problem, Row, find_table, read_rows
 from relatum.errors import DataError
 from relatum.items import Item, image_key, read_image
@@ -71,7 +74,7 @@ class Catalogue:
         they are encoded.
         """
         folder = find_folder(source)
-        reader = _Reader(folder)
+        reader = CatalogueReader(folder)
         reader.read()
         if skip_bad:
             reader.drop_bad_images()
@@ -79,14 +82,7 @@ class Catalogue:
             raise _first_of(reader.problems, folder)
         if not reader.items:
             raise DataError("no item is left", where=folder, fix="see relatum validate")
-        return cls(
-            name=folder.name,
-            items=tuple(reader.items.values()),
-            relations=tuple(reader.relations.values()),
-            groups=tuple(reader.groups),
-            links=tuple(reader.links),
-            left_out=tuple(reader.problems),
-        )
+        return reader.catalogue()
 
     def fingerprint(self) -> str:
         """Name the catalogue by its content, pictures included: 16 hex digits."""
@@ -105,7 +101,12 @@ def validate(source: str | Path) -> list[Problem]:
     A table that cannot be read as a whole ends the list of those of the tables. Raises `DataError`
     where there is no such catalogue.
     """
-    reader = _Reader(find_folder(source))
+    return read_all(source).problems
+
+
+def read_all(source: str | Path) -> "CatalogueReader":
+    """Read what is good of a catalogue, pictures included, and note every problem."""
+    reader = CatalogueReader(find_folder(source))
     try:
         reader.read()
     except DataError as error:
@@ -113,7 +114,16 @@ def validate(source: str | Path) -> list[Problem]:
     reader.drop_bad_images()
     if not reader.items and not reader.problems:
         reader.problems.append(Problem("the items table is empty", str(reader.folder)))
-    return reader.problems
+    return reader
+
+
+def load_items(source: str | Path) -> tuple[Item, ...]:
+    """Read the items alone, of a catalogue that may have no relations yet."""
+    reader = CatalogueReader(find_folder(source))
+    reader.read_items()
+    if reader.problems:
+        raise _first_of(reader.problems, reader.folder)
+    return tuple(reader.items.values())
 
 
 def find_folder(source: str | Path) -> Path:
@@ -137,7 +147,7 @@ def _first_of(problems: Sequence[Problem], folder: Path) -> DataError:
     return DataError(first.what, where=first.where, fix=fix)
 
 
-class _Reader:
+class CatalogueReader:
     """Reads the tables in their order and keeps what is good apart from what is wrong."""
 
     def __init__(self, folder: Path) -> None:
@@ -149,11 +159,22 @@ class _Reader:
         self.problems: list[Problem] = []
         self.places: dict[str, str] = {}
         self.dropped: set[str] = set()
+        self.looks: dict[str, np.ndarray] = {}  # of pictures, once they are decoded
+
+    def catalogue(self) -> Catalogue:
+        """Return what was good."""
+        return Catalogue(
+            name=self.folder.name,
+            items=tuple(self.items.values()),
+            relations=tuple(self.relations.values()),
+            groups=tuple(self.groups),
+            links=tuple(self.links),
+            left_out=tuple(self.problems),
+        )
 
     def read(self) -> None:
         """Read all tables; those that need ids come after those that give them."""
-        for row in self._rows("items", ("id", "text", "image")):
-            self._read_item(row)
+        self.read_items()
         for row in self._rows("relations", ("id", "text")):
             self._read_relation(row)
         for row in self._rows("groups", ("relation", "group", "items"), optional=True):
@@ -161,6 +182,11 @@ class _Reader:
         for row in self._rows("links", ("source", "relation", "target"), optional=True):
             self._read_link(row)
         self._check_relations()
+
+    def read_items(self) -> None:
+        """Read the items table."""
+        for row in self._rows("items", ("id", "text", "image")):
+            self._read_item(row)
 
     def drop_bad_images(self) -> None:
         """Decode every picture; drop the items whose picture is bad, and what points to them."""
@@ -184,7 +210,7 @@ class _Reader:
         if item.image is None:
             return None
         try:
-            read_image(item)
+            self.looks[item.id] = picture_look(read_image(item))
         except DataError as error:
             where, _, what = str(error).partition(": ")
             if not isinstance(item.image, Path):

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,12 +23,18 @@ csv.field_size_limit(16_000_000)
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a catalogue: what, where, about which id, and what to do."""
+    """One thing that is wrong with a catalogue: what, where, about which id, and what to do.
+
+    What concerns many rows is one warning or note with a count and examples.
+    """
 
     what: str
     where: str
     id: str = ""
     fix: str = ""
+    severity: Literal["error", "warning", "note"] = "error"
+    count: int = 1
+    examples: tuple[str, ...] = ()
 
     def error(self) -> DataError:
         """Return the problem as an exception."""

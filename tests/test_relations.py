@@ -1,0 +1,379 @@
+"""Relations are found where they were put, described, judged, reviewed and written whole."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import rankdata
+from sklearn.metrics import adjusted_mutual_info_score
+
+from conftest import write_rows
+from relatum.catalogue import Catalogue
+from relatum.errors import ConfigError, DataError
+from relatum.relations import NoiseReport, Plan, Source, mine
+from relatum.relations.builders import build
+from relatum.relations.mine import write_tables
+from relatum.relations.pairs import count_together, pairs_of, strongest
+from relatum.relations.plan import After, Column, Copies, Table, Together, Topics
+from relatum.relations.source import Half, read_baskets
+
+WORDS = ("milk", "saw", "tent", "piano", "ball", "lamp", "rope", "cake", "ink", "oar")
+
+
+def write_shop(
+    folder: Path,
+    *,
+    items: int = 80,
+    baskets: int = 1500,
+    noise: Sequence[float] = (0.2, 0.2, 0.2, 0.2),
+    seed: int = 0,
+) -> np.ndarray:
+    """Write items and baskets of as many kinds as there are noises; return the kinds."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    kinds = np.arange(items) % len(noise)
+    rows = [
+        {
+            "id": f"i{row:03}",
+            "text": f"{WORDS[kind]} article {chr(97 + row // 4 % 26) * 3} of ours",
+            "image": None,
+            "price": float(row),
+            "category": ["all", WORDS[kind], f"shelf {row % 8}"],
+            "tags": [WORDS[kind], "new"] if row % 3 else ["new"],
+            "brand": f"brand {row % 5}",
+        }
+        for row, kind in enumerate(kinds.tolist())
+    ]
+    write_rows(folder, "items", rows)
+    events = []
+    for number in range(baskets):
+        kind = int(rng.integers(len(noise)))
+        members = np.flatnonzero(kinds == kind)
+        for _ in range(int(rng.integers(2, 7))):
+            own = rng.random() > noise[kind]
+            item = int(rng.choice(members if own else items))
+            events.append((f"b{number:05}", f"i{item:03}", len(events)))
+    order = rng.permutation(len(events))
+    write_events(folder, [events[place] for place in order])
+    return kinds
+
+
+def write_events(folder: Path, events: Sequence[tuple[str, str, int | None]]) -> None:
+    (folder / "signals").mkdir(exist_ok=True)
+    names = ("basket", "item", "time")
+    columns = dict(zip(names, zip(*events, strict=True), strict=True))
+    pq.write_table(pa.table(columns), folder / "signals/baskets.parquet")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mining") / "shop"
+    write_shop(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def source(shop: Path) -> Source:
+    return Source.open(shop)
+
+
+def labels(source: Source, groups: Sequence[Sequence[str]]) -> np.ndarray:
+    found = np.full(len(source.items), -1)
+    for label, names in enumerate(groups):
+        found[[source.rows[name] for name in names]] = label
+    return found
+
+
+def test_pairs_equal_a_plain_loop(source: Source) -> None:
+    assert source.baskets is not None
+    matrix = source.baskets.matrix(80, 50)
+    counts = count_together(matrix).toarray()
+    rows = matrix.toarray()
+    expected = np.zeros((80, 80), dtype=np.int64)
+    for row in rows:
+        expected += np.outer(row, row)
+    np.fill_diagonal(expected, 0)
+    assert (counts == expected).all()
+    pairs = pairs_of(count_together(matrix))
+    ends = expected.sum(0)
+    by_chance = np.outer(ends, ends) / ends.sum()
+    assert np.allclose(pairs.expected, by_chance[pairs.one, pairs.other])
+    assert ((pairs.weight() > 0) & (pairs.weight() <= 1)).all()
+
+
+def test_the_strongest_pairs_equal_a_plain_loop(source: Source) -> None:
+    assert source.baskets is not None
+    pairs = pairs_of(count_together(source.baskets.matrix(80, 50)))
+    kept = strongest(pairs, 3)
+    strength, wanted = pairs.strength(), set()
+    for item in range(80):
+        mine_ = np.flatnonzero((pairs.one == item) | (pairs.other == item))
+        wanted |= set(mine_[np.argsort(-strength[mine_], kind="stable")[:3]].tolist())
+    assert len(kept.one) == len(wanted)
+
+
+def test_a_giant_basket_is_cut(tmp_path: Path) -> None:
+    events = [("giant", f"i{row}", None) for row in range(1000)]
+    write_events(tmp_path, [*events, ("small", "i0", None), ("small", "i1", None)])
+    baskets = read_baskets(
+        tmp_path / "signals/baskets.parquet", {f"i{row}": row for row in range(1000)}
+    )
+    sizes = baskets.matrix(1000, 50).sum(1)
+    assert sorted(sizes.tolist()) == [2, 50]
+
+
+def test_repeats_strangers_and_order_do_not_change_baskets(tmp_path: Path) -> None:
+    rows = {"a": 0, "b": 1}
+    events = [("x", "a", 1), ("y", "b", 2), ("x", "b", 3), ("x", "a", 4), ("y", "stranger", 5)]
+    write_events(tmp_path, events)
+    one = read_baskets(tmp_path / "signals/baskets.parquet", rows)
+    write_events(tmp_path, events[::-1])
+    other = read_baskets(tmp_path / "signals/baskets.parquet", rows)
+    assert one.unknown == 1 and one.matrix(2, 50).toarray().tolist() in (
+        [[1, 1], [0, 1]],
+        [[0, 1], [1, 1]],
+    )
+    assert (one.matrix(2, 50).toarray() == other.matrix(2, 50).toarray()).all()
+
+
+def test_halves_part_the_baskets_and_differ_by_seed(source: Source) -> None:
+    whole = source.baskets
+    assert whole is not None
+    sizes = []
+    for seed in (0, 1):
+        one, rest = (source.part(Half(seed, is_rest)).baskets for is_rest in (False, True))
+        assert one is not None and rest is not None
+        assert len(one.keys) + len(rest.keys) == len(whole.keys)
+        assert not set(one.keys.tolist()) & set(rest.keys.tolist())
+        assert abs(len(one.keys) - len(rest.keys)) < 200
+        sizes.append(set(one.keys.tolist()))
+    assert sizes[0] != sizes[1]
+
+
+def test_communities_are_those_that_were_put_in(source: Source) -> None:
+    (found,) = build(source, Together(shape="groups"))
+    kinds = np.arange(80) % 4
+    got = labels(source, [group.items for group in found.groups])
+    assert adjusted_mutual_info_score(kinds, got) >= 0.9
+    assert {(group.text or "").split()[3].strip(",") for group in found.groups} == set(WORDS[:4])
+
+
+def test_a_relation_for_each_community_is_named_by_its_words(source: Source) -> None:
+    found = build(source, Together(shape="relations"))
+    assert len(found) == 4
+    assert all(any(word in one.relation.text for word in WORDS) for one in found)
+
+
+def test_links_join_items_of_a_kind(source: Source) -> None:
+    (found,) = build(source, Together())
+    same = [source.rows[link.source] % 4 == source.rows[link.target] % 4 for link in found.links]
+    assert np.mean(same) > 0.95 and len(found.links) > 400
+
+
+def test_lists_of_related_items_are_believed(tmp_path: Path) -> None:
+    write_shop(tmp_path / "shop", baskets=1)
+    rows = [("i000", "also_viewed", "i001"), ("i001", "also_viewed", "i000")]
+    rows += [("i002", "also_viewed", "i003"), ("i002", "also_viewed", "elsewhere")]
+    table = pa.table(dict(zip(("source", "kind", "target"), zip(*rows, strict=True), strict=True)))
+    pq.write_table(table, tmp_path / "shop/signals/related.parquet")
+    (found,) = build(Source.open(tmp_path / "shop"), Together(signal="also_viewed"))
+    assert found.relation.text == "are looked at by the same people"
+    assert {(link.source, link.target) for link in found.links} == {
+        ("i000", "i001"),
+        ("i002", "i003"),
+    }
+
+
+def test_what_is_bought_after_what_is_directed(tmp_path: Path) -> None:
+    write_shop(tmp_path / "shop", baskets=1)
+    events = []
+    for person in range(40):
+        events += [(f"p{person}", "i000", 10), (f"p{person}", "i001", 20)]
+        first, second = ("i002", "i003") if person % 2 else ("i003", "i002")
+        events += [(f"q{person}", first, 10), (f"q{person}", second, 20)]
+        events += [(f"r{person}", "i004", 10), (f"r{person}", "i005", 10)]  # at once: no order
+    write_events(tmp_path / "shop", events)
+    (found,) = build(Source.open(tmp_path / "shop"), After())
+    assert [(link.source, link.target) for link in found.links] == [("i001", "i000")]
+    assert found.relation.directed and found.relation.inverse == "is bought before"
+
+
+def test_columns_group_by_value_band_list_and_level(source: Source) -> None:
+    (brand,) = build(source, Column(column="brand"))
+    assert sorted(len(group.items) for group in brand.groups) == [16] * 5
+    assert brand.groups[0].text == "both have the brand brand 0"
+    (tags,) = build(source, Column(column="tags"))
+    assert {group.id for group in tags.groups} == set(WORDS[:4])  # "new" covers all: it is left out
+    assert tags.relation.text == "have one of the tags in common"
+    (level,) = build(source, Column(column="category", depth=2))
+    assert {len(group.items) for group in level.groups} == {20}
+    (price,) = build(source, Column(column="price", band=10))
+    rows = [{source.rows[name] for name in group.items} for group in price.groups]
+    assert all(max(some) - min(some) < 10 for some in rows)
+    for one in range(75):  # whatever is closer than half a band shares a window
+        assert any({one, one + 4} <= some for some in rows)
+
+
+def test_variants_and_topics_and_tables(source: Source, shop: Path, tmp_path: Path) -> None:
+    items = tuple(
+        replace(item, text=f"{WORDS[row % 4]} {row} cm red")
+        for row, item in enumerate(source.items)
+    )
+    (variants,) = build(replace(source, items=items), Copies(by="text"))
+    assert sorted(len(group.items) for group in variants.groups) == [20] * 4
+    rng = np.random.default_rng(0)
+    vectors = np.eye(8)[np.arange(80) % 4] + 0.02 * rng.normal(size=(80, 8))
+    vectors[7] = 0  # lacks the modality
+    (topics,) = build(replace(source, vectors={"text": vectors}), Topics())
+    assert sorted(len(group.items) for group in topics.groups) == [19, 20, 20, 20]
+    table = Table(path="../links.jsonl", id="own", text="fit together")
+    write_rows(shop.parent, "links", [{"source": "i000", "target": "i009", "weight": 0.5}])
+    (own,) = build(source, table)
+    assert [vars(link) for link in own.links] == [
+        {"source": "i000", "relation": "own", "target": "i009", "weight": 0.5}
+    ]
+    with pytest.raises(ConfigError, match="need a text"):
+        build(source, Table(path="../links.jsonl"))
+
+
+def test_stability_tells_which_communities_are_wrong(tmp_path: Path) -> None:
+    """Kinds are bought with more and more noise: what is less right is found again less."""
+    noise = np.linspace(0.1, 0.95, 10)
+    kinds = write_shop(tmp_path / "shop", items=200, baskets=2500, noise=noise.tolist())
+    found = mine(tmp_path / "shop", Plan(relations=(Together(shape="groups"),)))
+    groups = {group.id: group for group in Catalogue.load(tmp_path / "shop").groups}
+    stability, right = [], []
+    for line in found.groups:
+        members = np.array([int(name[1:]) for name in groups[line.group].items])
+        shares = [np.mean(kinds[members] == kind) for kind in range(10)]
+        stability.append(line.stability)
+        right.append(max(shares))
+    ranks = rankdata(stability), rankdata(right)
+    assert np.corrcoef(*ranks)[0, 1] > 0.6
+    assert found.groups[int(np.argmax(right))].proposal == "accept"
+    assert found.groups[int(np.argmin(right))].proposal == "drop"
+
+
+@pytest.fixture(scope="module")
+def mined(shop: Path) -> NoiseReport:
+    return mine(shop, review=shop.parent / "review.csv")
+
+
+def test_what_is_mined_is_a_whole_catalogue_and_a_report(shop: Path, mined: NoiseReport) -> None:
+    catalogue = Catalogue.load(shop)
+    ids = [relation.id for relation in catalogue.relations]
+    assert ids == ["category", "tags", "brand", "baskets", "baskets-purpose", "after"]
+    assert [line.relation for line in mined.relations] == ids
+    assert mined.relations[-1].proposal == "drop"  # baskets without an order
+    baskets = next(line for line in mined.relations if line.relation == "baskets")
+    assert baskets.stability is not None and baskets.proposal == "accept"
+    assert baskets.lift is not None and baskets.lift > 2
+    brand = next(line for line in mined.relations if line.relation == "brand")
+    assert brand.stability is None and brand.lift is not None and 0.7 < brand.lift < 1.3
+    assert ("category", "baskets-purpose") in {(one, other) for one, other, _ in mined.overlaps}
+    written = json.loads((shop / "mined/report.json").read_text())
+    assert written["facts"]["items"] == 80
+    page = (shop / "mined/report.html").read_text()
+    assert "are bought together" in page and 'src="http' not in page
+    assert "| baskets | are bought together |" in (shop / "mined/report.md").read_text()
+
+
+def test_mining_again_changes_nothing(shop: Path, mined: NoiseReport) -> None:
+    before = {path.name: path.read_bytes() for path in shop.glob("*.*")}
+    again = mine(shop)
+    assert (again.relations, again.groups) == (mined.relations, mined.groups)
+    assert {path.name: path.read_bytes() for path in shop.glob("*.*")} == before
+
+
+def test_a_review_renames_and_drops(shop: Path, mined: NoiseReport, tmp_path: Path) -> None:
+    with (shop.parent / "review.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if row["relation"] == "brand" and not row["group"]:
+            row["verdict"] = "drop"
+        if row["relation"] == "baskets-purpose" and "milk" in row["group"]:
+            row |= {"verdict": "rename", "new_text": "both are used for infant feeding"}
+    path = tmp_path / "edited.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows([*rows, rows[0] | {"group": "gone"}])
+    found = mine(shop, review=path)
+    catalogue = Catalogue.load(shop)
+    assert "brand" not in {relation.id for relation in catalogue.relations}
+    assert "both are used for infant feeding" in {group.text for group in catalogue.groups}
+    assert found.notes[-1] == "edited.csv: nothing was mined that is called category/gone"
+    path.write_text(path.read_text().replace("drop", "perhaps", 1))
+    with pytest.raises(DataError, match=r"edited.csv:\d+: expected accept, rename or drop"):
+        mine(shop, review=path)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_own_relations_stay_in_their_formats(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "shop"
+    write_shop(folder, baskets=300)
+    own = {"id": "own", "text": "are mine", "directed": True, "inverse": "is its"}
+    rows = {
+        "relations": [own],
+        "groups": [{"relation": "own", "group": "g", "items": ["i000", "i001"], "text": "both"}],
+        "links": [{"source": "i000", "relation": "own", "target": "i002", "weight": 0.5}],
+    }
+    for name, table in rows.items():
+        if suffix == "parquet":
+            pq.write_table(pa.Table.from_pylist(table), folder / f"{name}.parquet")
+        elif suffix == "jsonl":
+            write_rows(folder, name, table)
+        else:
+            with (folder / f"{name}.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, table[0])
+                writer.writeheader()
+                writer.writerows(
+                    {k: json.dumps(v) if isinstance(v, list) else v for k, v in row.items()}
+                    for row in table
+                )
+    before = Catalogue.load(folder)
+    for _ in range(2):
+        mine(folder, Plan(relations=(Column(column="brand"), Together()), resamples=1))
+        after = Catalogue.load(folder)
+        assert [relation.id for relation in after.relations] == ["own", "brand", "baskets"]
+        assert after.relations[:1] == before.relations
+        assert after.groups[:1] == before.groups and after.links[:1] == before.links
+        assert not list(folder.glob("*.part"))
+    write_tables(folder, [])
+    assert Catalogue.load(folder) == before
+    with pytest.raises(DataError, match="'own' is there already"):
+        mine(folder, Plan(relations=(Column(column="brand", id="own"),), resamples=0))
+
+
+def test_a_plan_is_read_and_a_mistake_is_one_line(tmp_path: Path, shop: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('[[relations]]\nbuild = "column"\ncolumn = "brand"\nid = "maker"\n')
+    assert Plan.load(path).relations == (Column(column="brand", id="maker"),)
+    for text, words in (
+        ("[[relations]", "cannot read the plan"),
+        ('[[relations]]\nbuild = "smell"\n', "does not match any of the expected tags"),
+        ('[[relations]]\nbuild = "after"\nwindou = 1\n', "windou"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=words):
+            Plan.load(path)
+    twice = Plan(relations=(Column(column="brand"), Column(column="tags", id="brand")))
+    with pytest.raises(ConfigError, match="two mined relations are called 'brand'"):
+        mine(shop, twice)
+
+
+def test_the_builders_say_what_the_folder_lacks(tmp_path: Path) -> None:
+    write_rows(tmp_path, "items", [{"id": "a", "text": "x", "image": None}])
+    plan = Plan(relations=(Together(), After(), Topics(), Column(column="no")), resamples=1)
+    found = mine(tmp_path, plan)
+    assert len(found.notes) == 4 and not found.relations
+    with pytest.raises(DataError, match="1 vectors for 2 items|2 vectors for 1 items"):
+        Source.open(tmp_path, {"text": np.ones((2, 3))})
+    with pytest.raises(DataError, match="expected a folder"):
+        mine("furniture")  # the built-in catalogue is not written to
