@@ -120,7 +120,9 @@ def test_all_methods_stand_in_one_table(report: Report) -> None:
     rows = [(row.method, row.way) for row in report.sections[0].rows]
     assert rows == [
         *((name, way) for way, name in FROZEN.items()),
+        ("TF-IDF", "both"),
         ("null relation", "both"),
+        ("constant relation", "both"),
         *(("unconditioned", way) for way in WAYS),
         ("shuffled relations", "both"),
         *(("conditioned", way) for way in WAYS),

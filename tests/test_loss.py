@@ -45,7 +45,7 @@ def test_terms_compare_the_modalities_they_are_named_for() -> None:
     wanted = torch.rand(5, 5) < 0.4
     none = torch.zeros(5, 5, dtype=torch.bool)
     other = ~torch.eye(5, dtype=torch.bool)
-    losses = contrasts(one, two, wanted, none, torch.tensor(10.0))
+    losses = contrasts(one, two, wanted, none, Temperature(0.1, 50.0))
     expected = {
         "text_to_image": (one.text, two.image),
         "image_to_text": (one.image, two.text),
@@ -62,7 +62,7 @@ def test_own_pairs_count_across_modalities_only() -> None:
     made = vectors(4, 0)
     none = torch.zeros(4, 4, dtype=torch.bool)
     own = torch.eye(4, dtype=torch.bool)
-    losses = contrasts(made, made, none, own, torch.tensor(5.0))
+    losses = contrasts(made, made, none, own, Temperature(0.2, 50.0))
     numbers = losses.numbers()
     plain = plain_contrast(5 * made.text @ made.image.T, own, ~none)
     assert abs(numbers["text_to_image"] - plain) < 1e-4
@@ -75,10 +75,10 @@ def test_a_missing_modality_is_no_candidate_and_no_query() -> None:
     holed = Vectors(whole.image * gone, whole.text, whole.both)
     wanted = torch.ones(5, 5, dtype=torch.bool)
     none = torch.zeros(5, 5, dtype=torch.bool)
-    losses = contrasts(holed, holed, wanted, none, torch.tensor(5.0))
+    losses = contrasts(holed, holed, wanted, none, Temperature(0.2, 50.0))
     cut = whole[torch.arange(4)]
     small = torch.ones(4, 4, dtype=torch.bool)
-    alone = contrasts(cut, cut, small, ~small, torch.tensor(5.0))
+    alone = contrasts(cut, cut, small, ~small, Temperature(0.2, 50.0))
     assert torch.allclose(losses.image_to_image, alone.image_to_image)
 
 
@@ -91,7 +91,7 @@ def test_switches_take_terms_out() -> None:
 
 def test_the_temperature_is_capped() -> None:
     temperature = Temperature(0.05, 30.0)
-    assert abs(float(temperature().detach()) - 20.0) < 1e-4
+    assert abs(float(temperature.scale().detach()) - 20.0) < 1e-4
     with torch.no_grad():
         temperature.log_scale.fill_(10.0)
-    assert float(temperature().detach()) == 30.0
+    assert float(temperature.scale().detach()) == 30.0

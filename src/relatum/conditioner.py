@@ -1,4 +1,4 @@
-"""Turn an item's tokens into vectors under a relation.
+"""Turn an item's encoding into vectors under a relation.
 
 In: `Tokens` of items and the encoded text of one relation (None: the null relation).
 Out: `Vectors`: one unit vector for the image, one for the text, one for both together.
@@ -15,86 +15,136 @@ from torch.nn import functional
 from relatum.batch import Part, Tokens, Vectors
 from relatum.config import ModelConfig
 
+KNOWN = 512  # relation texts that are remembered, to tell a new text from a known one
+STRANGE = 0.5  # cosine with the nearest known text from which on a text counts as wholly new
+
 
 class Conditioner(nn.Module):
-    """z = normalise(beta * global + (1 - beta) * conditioned), for image and text; both fused.
+    """A linear map of each pooled vector, whose dimensions the relation weighs.
 
-    The conditioned path pools tokens by attention whose queries come from the relation (RCML,
-    arXiv 2508.17497), and lets the relation scale and shift what was found (FiLM,
-    arXiv 1709.07871). The fused vector weighs image against text by the relation.
+    Who is asked for stands under the relation, what is wanted under the null relation: their
+    cosine is sum_d g_d(relation) a_d b_d, a product of three as in DistMult (arXiv 1412.6575), with
+    weights that are read from the relation's text and may be negative. So the vectors of what is
+    wanted do not change with the relation, and one index answers any relation.
+
+    The less a text is like those that were trained on, the less its weights are trusted, and the
+    more its own words count: it is mapped as the text of an item would be and added. With `beta`
+    below 1 an attention over the tokens, its query the relation, is mixed in (RCML, arXiv
+    2508.17497). The fused vector weighs image against text by the relation.
     """
 
-    def __init__(self, image: Part, text: Part, config: ModelConfig) -> None:
-        """Take the widths from the parts of any one item."""
+    known: Tensor
+    centre: Tensor
+
+    def __init__(self, blank: Tokens, config: ModelConfig) -> None:
+        """Take the widths from a blank item."""
         super().__init__()
-        width = text.pooled.shape[1]
-        self.conditioned = config.conditioned
+        self.config = config
+        width = blank.text.pooled.shape[1]
+        self.image = _Tower(blank.image, width, config)
+        self.text = _Tower(blank.text, width, config)
         self.null = nn.Parameter(torch.randn(1, width))
-        self.code = nn.Linear(width, config.code)
-        self.image = _Tower(image, config)
-        self.text = _Tower(text, config)
-        self.share = nn.Linear(config.code, 1)
+        self.share = nn.Linear(width, 1)
         nn.init.zeros_(self.share.weight)
+        nn.init.zeros_(self.share.bias)
+        self.register_buffer("known", torch.zeros(KNOWN, width))
+        self.register_buffer("centre", torch.zeros(1, width))
+
+    def start(self, items: Tokens, texts: Part | None) -> None:
+        """See the training items and the relation texts before training, the plain texts first."""
+        self.centre.copy_(_unit(items.text.pooled[items.text.present]).mean(0, keepdim=True))
+        if texts is not None:
+            some = _unit(texts.pooled[:KNOWN])
+            self.known[: len(some)] = some
 
     def forward(self, tokens: Tokens, relation: Part | None) -> Vectors:
         """Condition every item on one relation."""
-        asked = self.null
-        if relation is not None and self.conditioned:
-            asked = functional.normalize(relation.pooled, dim=-1) * math.sqrt(self.null.shape[1])
-        code = self.code(asked)
-        image = self.image(tokens.image, code)
-        text = self.text(tokens.text, code)
-        share = torch.sigmoid(self.share(code))
+        images = _level(tokens.image.pooled)
+        texts = self._centred(tokens.text.pooled)
+        told = relation if self.config.conditioned else None
+        asked = self.null if told is None else _unit(told.pooled) * math.sqrt(self.null.shape[1])
+        image = self.image(images, tokens.image, asked)
+        text = self.text(texts, tokens.text, asked)
+        share = torch.tensor(0.5)
+        if told is not None:
+            strange = self._strangeness(told.pooled)
+            trust = 1 - self.config.doubt * strange
+            image, text = self.image.weigh(image, asked, trust), self.text.weigh(text, asked, trust)
+            words = functional.normalize(self.text.whole(self._centred(told.pooled)), dim=-1)
+            pull = self.config.words * strange * words
+            image, text = image + pull, text + pull
+            share = torch.sigmoid(self.share(asked))
+        image = functional.normalize(image, dim=-1) * tokens.image.present.unsqueeze(-1)
+        text = functional.normalize(text, dim=-1) * tokens.text.present.unsqueeze(-1)
         both = functional.normalize(share * text + (1 - share) * image, dim=-1)
         return Vectors(image, text, both)
 
+    def _centred(self, pooled: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
+        return _unit(_unit(pooled) - self.centre) * math.sqrt(pooled.shape[1])
+
+    def _strangeness(self, pooled: Float[Tensor, "1 width"]) -> float:
+        """Return how little a text is like the relations trained on: 0 for these, 1 at most."""
+        nearest = float((_unit(pooled.detach()) @ self.known.T).max())
+        return min(max((1 - nearest) / (1 - STRANGE), 0.0), 1.0)
+
 
 class _Tower(nn.Module):
-    """One modality: the global path beside the conditioned one."""
+    """One modality."""
 
-    def __init__(self, part: Part, config: ModelConfig) -> None:
+    def __init__(self, part: Part, asked: int, config: ModelConfig) -> None:
         super().__init__()
-        hidden, pooled = part.tokens.shape[2], part.pooled.shape[1]
-        self.beta = config.beta
-        self.heads = config.heads
-        self.token_dropout = config.token_dropout
-        self.dropout = config.dropout
-        self.whole = nn.Linear(pooled, config.dim)
-        self.query = nn.Linear(config.code, config.heads * hidden)
-        self.inner = nn.Linear(pooled + config.heads * hidden, config.width)
-        self.film = nn.Linear(config.code, 2 * config.width)
-        self.outer = nn.Linear(config.width, config.dim)
+        self.config = config
+        self.whole = nn.Linear(part.pooled.shape[1], config.dim)
         nn.init.orthogonal_(self.whole.weight)  # starts as the encoder's own space
         nn.init.zeros_(self.whole.bias)
-        nn.init.zeros_(self.film.weight)
-        nn.init.zeros_(self.film.bias)
+        self.weights = nn.Linear(asked, config.dim)
+        nn.init.zeros_(self.weights.weight)  # and with all dimensions alike
+        nn.init.zeros_(self.weights.bias)
+        if config.beta < 1:
+            hidden = part.tokens.shape[2]
+            self.query = nn.Linear(asked, hidden)
+            self.value = nn.Linear(hidden, config.dim)
 
-    def forward(self, part: Part, code: Float[Tensor, "1 code"]) -> Float[Tensor, "batch dim"]:
-        pooled = self._thin(functional.layer_norm(part.pooled, part.pooled.shape[1:]))
-        found = self._thin(self._attend(part.tokens, part.mask, code))
-        scale, shift = self.film(code).chunk(2, dim=-1)
-        inner = self.inner(torch.cat([pooled, found], dim=-1)) * (1 + scale) + shift
-        inner = functional.dropout(functional.gelu(inner), self.dropout / 2, self.training)
-        mixed = self.beta * self.whole(pooled) + (1 - self.beta) * self.outer(inner)
-        return functional.normalize(mixed, dim=-1) * part.present.unsqueeze(-1)
+    def forward(
+        self,
+        features: Float[Tensor, "batch width"],
+        part: Part,
+        asked: Float[Tensor, "1 asked"],
+    ) -> Float[Tensor, "batch dim"]:
+        """Return unit vectors; in training, the same dimensions are dropped for all items."""
+        kept = functional.dropout(torch.ones_like(features[:1]), self.config.dropout, self.training)
+        whole = functional.normalize(self.whole(features * kept), dim=-1)
+        if self.config.beta == 1:
+            return whole
+        found = self.value(self._attend(part.tokens, part.mask, asked))
+        found = functional.normalize(found, dim=-1)
+        mixed = self.config.beta * whole + (1 - self.config.beta) * found
+        return functional.normalize(mixed, dim=-1)
+
+    def weigh(
+        self, vectors: Float[Tensor, "batch dim"], asked: Float[Tensor, "1 asked"], trust: float
+    ) -> Float[Tensor, "batch dim"]:
+        """Let the relation weigh the dimensions."""
+        return functional.normalize(vectors * (1 + trust * self.weights(asked)), dim=-1)
 
     def _attend(
         self,
         tokens: Float[Tensor, "batch tokens hidden"],
         mask: Bool[Tensor, "batch tokens"],
-        code: Float[Tensor, "1 code"],
-    ) -> Float[Tensor, "batch found"]:
-        """Pool the tokens once for each of the relation's queries."""
-        tokens = functional.layer_norm(tokens, tokens.shape[2:])
+        asked: Float[Tensor, "1 asked"],
+    ) -> Float[Tensor, "batch hidden"]:
+        tokens = _level(tokens)
         if self.training:
-            mask = mask & (torch.rand(mask.shape) > self.token_dropout)
-        queries = self.query(code).view(self.heads, -1)
-        scores = tokens @ queries.T / math.sqrt(tokens.shape[2])
-        scores = scores.masked_fill(~mask.unsqueeze(-1), torch.finfo(scores.dtype).min)
-        weights = torch.softmax(scores, dim=1)
-        return (weights.transpose(1, 2) @ tokens).flatten(1)
+            mask = mask & (torch.rand(mask.shape) > self.config.token_dropout)
+        scores = (tokens @ self.query(asked)[0]) / math.sqrt(tokens.shape[2])
+        weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1)
+        return (weights.unsqueeze(1) @ tokens).squeeze(1)
 
-    def _thin(self, features: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
-        """Drop the same dimensions for all items, so that they stay comparable."""
-        kept = torch.ones_like(features[:1])
-        return features * functional.dropout(kept, self.dropout, self.training)
+
+def _level(features: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
+    """Bring each vector to mean 0 and deviation 1."""
+    return functional.layer_norm(features, features.shape[-1:])
+
+
+def _unit(vectors: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
+    return functional.normalize(vectors, dim=-1)

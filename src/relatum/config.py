@@ -32,6 +32,9 @@ class SplitConfig(_Settings):
     held_out_groups: float = Field(
         default=0.0, ge=0, lt=1, description="share of groups not trained on"
     )
+    links: float = Field(
+        default=1.0, gt=0, le=1, description="share of the training links that is used"
+    )
     held_out_relations: int | tuple[str, ...] = Field(
         default=(), description="relations not trained on: their ids, or how many to draw"
     )
@@ -41,22 +44,23 @@ class TokensConfig(_Settings):
     """What is kept of an encoder's output for each item."""
 
     hidden: int = Field(default=256, ge=1, description="dimensions of a reduced token")
-    image_side: int = Field(default=4, ge=1, description="image tokens a side: 4 gives 16 of them")
-    text_tokens: int = Field(default=24, ge=1, description="text tokens at most")
+    image_side: int = Field(default=2, ge=1, description="image tokens a side: 2 gives 4 of them")
+    text_tokens: int = Field(default=12, ge=1, description="text tokens at most")
 
 
 class ModelConfig(_Settings):
     """The part that is trained on top of the encoders."""
 
-    dim: int = Field(default=256, ge=1, description="dimensions of a vector")
-    beta: float = Field(
-        default=0.5, ge=0, le=1, description="share of the global path; 1 is plain CLIP"
-    )
+    dim: int = Field(default=384, ge=1, description="dimensions of a vector")
     conditioned: bool = Field(default=True, description="false: no relation texts, all is null")
-    code: int = Field(default=128, ge=1, description="dimensions of a relation's code")
-    heads: int = Field(default=4, ge=1, description="attention queries made from a relation")
-    width: int = Field(
-        default=384, ge=1, description="dimensions that the relation scales and shifts"
+    doubt: float = Field(
+        default=0.5, ge=0, le=1, description="how far the weights of a wholly new text are muted"
+    )
+    words: float = Field(
+        default=0.4, ge=0, description="pull of a wholly new text's own words; 0 is none"
+    )
+    beta: float = Field(
+        default=1.0, ge=0, le=1, description="share of the pooled vector; the rest is attention"
     )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="of feature dimensions")
     token_dropout: float = Field(default=0.2, ge=0, lt=1, description="of whole tokens")
@@ -82,19 +86,22 @@ class TrainingConfig(_Settings):
     """How it is trained."""
 
     seed: int = Field(default=0, description="draws weights, batches and dropout")
-    steps: int = Field(default=240, ge=1, description="optimiser steps at most")
+    steps: int = Field(default=160, ge=1, description="optimiser steps at most")
     pools: int = Field(default=5, ge=1, description="pools a step, each under one text")
     pool_size: int = Field(default=96, ge=4, description="items a pool")
     hard_share: float = Field(
         default=0.33, ge=0, lt=1, description="share of other-relation negatives"
     )
     group_share: float = Field(
-        default=0.1, ge=0, le=1, description="how often a group's text is asked"
+        default=0.2, ge=0, le=1, description="how often a group's text is asked"
     )
     paraphrase_share: float = Field(
         default=0.25, ge=0, le=1, description="how often a paraphrase is asked"
     )
-    learning_rate: float = Field(default=2e-3, gt=0, description="peak, after warm-up; then cosine")
+    null_share: float = Field(
+        default=0.15, ge=0, lt=1, description="how often links are asked without their text"
+    )
+    learning_rate: float = Field(default=5e-4, gt=0, description="peak, after warm-up; then cosine")
     encoder_rate: float = Field(default=1e-5, gt=0, description="the same for tuned encoders")
     weight_decay: float = Field(default=0.05, ge=0, description="of AdamW")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")

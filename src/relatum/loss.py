@@ -5,6 +5,7 @@ Out: `Losses`, a record of named terms.
 This room does not know how vectors or positives came about.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -67,9 +68,12 @@ def contrasts(
     targets: Vectors,
     positives: Bool[Tensor, "pool pool"],
     own_pairs: Bool[Tensor, "pool pool"],
-    scale: Float[Tensor, ""],
+    temperature: "Temperature",
+    each: Callable[[Tensor, Tensor, Tensor], Tensor] = contrast,
 ) -> Losses:
     """Return all terms for a pool: `sources` are asked, `targets` are wanted.
+
+    `each` turns logits, positives and candidates into one term.
 
     `own_pairs` marks the cells (an item's text, the same item's image) that count as positives
     across modalities; within a modality an item is no candidate for itself.
@@ -78,7 +82,7 @@ def contrasts(
 
     def term(query: Tensor, candidate: Tensor, wanted: Tensor, allowed: Tensor) -> Tensor:
         there = query.any(1)[:, None] & candidate.any(1)
-        return contrast(scale * query @ candidate.T, wanted, there & allowed)
+        return each(temperature(query @ candidate.T), wanted, there & allowed)
 
     across = positives | own_pairs
     allowed = other | own_pairs
@@ -92,14 +96,22 @@ def contrasts(
 
 
 class Temperature(torch.nn.Module):
-    """A learned scale of the cosines, exp(s), capped."""
+    """Learned logits of cosines: exp(s) * cosine + bias, the scale capped.
 
-    def __init__(self, start: float, cap: float) -> None:
-        """Start at 1 / `start`; never exceed `cap`."""
+    A softmax does not feel the bias, so it stays where it starts; a sigmoid does.
+    """
+
+    def __init__(self, start: float, cap: float, bias: float = 0.0) -> None:
+        """Start the scale at 1 / `start`; never exceed `cap`."""
         super().__init__()
         self.log_scale = torch.nn.Parameter(-torch.log(torch.tensor(start)))
+        self.bias = torch.nn.Parameter(torch.tensor(bias))
         self.cap = cap
 
-    def forward(self) -> Float[Tensor, ""]:
+    def scale(self) -> Float[Tensor, ""]:
         """Return what cosines are multiplied by."""
         return self.log_scale.exp().clamp(max=self.cap)
+
+    def forward(self, cosines: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """Return the logits."""
+        return self.scale() * cosines + self.bias

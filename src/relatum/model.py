@@ -6,6 +6,7 @@ This room does not know of losses, metrics or stores.
 """
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch import Tensor
+from torch import Tensor, nn
 
 from relatum.batch import Part, Tokens, Vectors
-from relatum.catalogue import Direction, Relation, Split, directions
+from relatum.catalogue import Relation, Split
 from relatum.checkpoint import (
     read_manifest,
     read_tensors,
@@ -54,7 +55,7 @@ class Model:
         relations: Sequence[Relation] = (),
         split: Split | None = None,
         catalogue: str = "",
-        conditioner: Conditioner | None = None,
+        conditioner: nn.Module | None = None,
     ) -> None:
         """Join the parts; without a conditioner, a fresh one is made from `config`.
 
@@ -68,8 +69,9 @@ class Model:
         self.catalogue = catalogue
         if conditioner is None:
             blank = blank_tokens(encoder, reduction)
-            conditioner = Conditioner(blank.image, blank.text, config.model)
+            conditioner = Conditioner(blank, config.model)
         self.conditioner = conditioner
+        self.validation = math.nan
         self._texts: dict[str, Part] = {}
 
     @classmethod
@@ -157,13 +159,14 @@ class Model:
     ) -> Float32[np.ndarray, "items dim"]:
         """Return one unit vector an item, in order, under any relation text.
 
-        `None` is the null relation. An item without the modality asked for gets a zero vector.
+        Under a text the items are what is asked for; under `None`, the null relation, they are what
+        may be found. `embed(sources, text) @ embed(items).T` are the scores of a search. An item
+        without the modality asked for gets a zero vector.
         """
         if modality not in ("image", "text", "both"):
             raise ValueError(f"modality must be 'image', 'text' or 'both', got {modality!r}")
-        if not items:
-            return np.zeros((0, self.config.model.dim), dtype=np.float32)
-        return getattr(self.condition(self.encode(items), relation), modality).numpy()
+        tokens = self.encode(items) if items else blank_tokens(self.encoder, self.reduction)
+        return getattr(self.condition(tokens, relation), modality)[: len(items)].numpy()
 
     def relation_part(self, text: str | None) -> Part | None:
         """Return the encoded text of a relation; each text is encoded once."""
@@ -177,16 +180,8 @@ class Model:
         """Encode relation texts anew from here on: the encoder has changed."""
         self._texts.clear()
 
-    def direction(self, text: str) -> Direction:
-        """Return how a typed relation is asked: a known directed text brings its inverse along."""
-        wanted = " ".join(text.lower().split())
-        for known in directions(self.relations):
-            if wanted in (known.text.lower(), known.name.lower()):
-                return known
-        return Direction(text, text, text)
 
-
-def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
+def _fill(module: nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:

@@ -140,9 +140,9 @@ def _top_hits(
     tokens = model.encode(catalogue.items, cache=cache)
     rows = {item.id: row for row, item in enumerate(catalogue.items)}
     hits, right, counts = [], [], []
+    targets = model.condition(tokens, None)
     for direction in asked:
-        sources = model.condition(tokens, direction.text)
-        scores = compare(sources, model.condition(tokens, direction.inverse), "both").numpy()
+        scores = compare(model.condition(tokens, direction.text), targets, "both").numpy()
         np.fill_diagonal(scores, -np.inf)
         nearest = np.argsort(-scores, axis=1, kind="stable")[:, : min(HITS, len(rows) - 1)]
         links = as_asked(linked(catalogue, direction.relation, rows), direction).toarray() > 0

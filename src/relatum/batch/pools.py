@@ -6,7 +6,7 @@ This file does not know of tokens, vectors or losses.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -53,19 +53,30 @@ class Pool:
 
 
 def training_themes(
-    catalogue: Catalogue, split: Split, rows: Mapping[str, int]
+    catalogue: Catalogue,
+    split: Split,
+    rows: Mapping[str, int],
+    *,
+    share: float = 1.0,
+    seed: int = 0,
 ) -> tuple[list[Theme], sparse.csr_array]:
     """Return what may be asked in training, and a matrix of who is linked under anything.
 
-    `rows` holds training items only. The last theme is the null relation.
+    `rows` holds training items only. The last theme is the null relation. Of each relation, a
+    `share` of the linked pairs is used, drawn by `seed`.
     """
     relations = [r for r in catalogue.relations if r.id not in split.relations_held_out]
     anything = sparse.csr_array((len(rows), len(rows)), dtype=np.float32)
     themes: list[Theme] = []
     for relation in relations:
         matrix = linked(catalogue, relation.id, rows, split.groups_held_out)
+        if share < 1:
+            matrix = _thinned(matrix, share, seed)
         anything = anything.maximum(matrix).maximum(matrix.T)
         narrower = _group_asks(catalogue, relation, rows, split.groups_held_out)
+        if share < 1:
+            narrower = [replace(ask, links=_within(ask.links, matrix)) for ask in narrower]
+            narrower = [ask for ask in narrower if ask.links.nnz]
         for direction in directions([relation]):
             whole = _whole_asks(relation, direction, as_asked(matrix, direction))
             if matrix.nnz:
@@ -73,6 +84,21 @@ def training_themes(
     anything = sparse.csr_array(anything)
     themes.append(Theme((Ask(None, None, anything),)))
     return themes, anything
+
+
+def _thinned(matrix: sparse.csr_array, share: float, seed: int) -> sparse.csr_array:
+    """Keep a share of the linked pairs, each with both of its directions."""
+    rows, columns = matrix.nonzero()
+    names = np.minimum(rows, columns) * len(matrix.indptr) + np.maximum(rows, columns)
+    pairs, place = np.unique(names, return_inverse=True)
+    kept = np.random.default_rng(seed).random(len(pairs)) < share
+    chosen = kept[place]
+    data = np.asarray(matrix[rows, columns])[chosen]
+    return sparse.csr_array((data, (rows[chosen], columns[chosen])), shape=matrix.shape)
+
+
+def _within(links: sparse.csr_array, matrix: sparse.csr_array) -> sparse.csr_array:
+    return sparse.csr_array(links.multiply(matrix > 0))
 
 
 def _whole_asks(

@@ -47,12 +47,14 @@ def _pairs(part: Part) -> Float[Tensor, "items items"]:
     return present[:, None] * present
 
 
-def constant_method(model: Model, tokens: Tokens, ways: Sequence[Way] = ("both",)) -> Method:
-    """Score by a model under its null relation, whatever the relation asked."""
-    vectors = model.condition(tokens, None)
+def constant_method(
+    model: Model, tokens: Tokens, ways: Sequence[Way] = ("both",), text: str | None = None
+) -> Method:
+    """Score by a model under one text (None: the null relation), whatever the relation asked."""
+    sources, targets = model.condition(tokens, text), model.condition(tokens, None)
 
     def score(direction: Direction) -> Scores:
-        return {way: compare(vectors, vectors, way).numpy() for way in ways}
+        return {way: compare(sources, targets, way).numpy() for way in ways}
 
     return score
 

@@ -9,12 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relatum.batch import Tokens
-from relatum.catalogue import Catalogue
+from relatum.catalogue import Catalogue, Direction
 from relatum.encoders import encode_items, load_encoder
 from relatum.errors import CheckpointError, DataError
 from relatum.evaluate.baselines import constant_method, frozen_method, shuffled_method
+from relatum.evaluate.controls import modality_gap, paraphrase_overlap
 from relatum.evaluate.maps import find_views
-from relatum.evaluate.notes import Tested, find_facts, write_notes, write_twin_note
+from relatum.evaluate.notes import (
+    Tested,
+    find_facts,
+    write_controls,
+    write_notes,
+    write_twin_note,
+)
 from relatum.evaluate.plots import draw_bars, draw_maps
 from relatum.evaluate.report import Plot, Report
 from relatum.evaluate.sections import Asked, ask
@@ -23,10 +30,14 @@ from relatum.items import Item
 from relatum.model import Model
 from relatum.progress import Report as Progress
 from relatum.progress import silent
+from relatum.protocols.contestant import Participants
 from relatum.protocols.questions import ITEMS, some_of
-from relatum.protocols.retrieval import Method, measure, model_method
+from relatum.protocols.retrieval import Method, Scores, measure, model_method
+from relatum.rivals.frozen import tfidf
 from relatum.scores import WAYS
 from relatum.train import train, without_conditioning
+
+CONSTANT = "are related"  # the one text of the control that gets the same for every relation
 
 
 def evaluate(
@@ -64,6 +75,8 @@ def evaluate(
     sections = [_measure(one, methods, model, tokens, seed, report) for one in asked]
     facts = find_facts(model, catalogue, tested)
     notes = write_notes(facts, catalogue, tested, sections)
+    gap, kept = modality_gap(model, tokens), paraphrase_overlap(model, tokens)
+    notes += write_controls(sections[0], CONSTANT, gap, kept)
     return Report(
         catalogue=catalogue.name,
         model=model.fingerprint,
@@ -133,12 +146,25 @@ def _methods(
         encoder = load_encoder(model.config.encoder)
         untuned = encode_items(items, encoder, model.reduction, cache=cache)
     methods = {"frozen": frozen_method(untuned)}
+    texts = [item.text for item in items]
+    if any(texts):
+        methods["TF-IDF"] = _by_words(texts, items, tokens)
     if model.config.model.conditioned:
         methods["null relation"] = constant_method(model, tokens)
+        methods["constant relation"] = constant_method(model, tokens, text=CONSTANT)
     if twin is not None:
         methods["unconditioned"] = constant_method(twin, twin.encode(items, cache=cache), WAYS)
     methods[_name(model)] = model_method(model, tokens)
     return methods
+
+
+def _by_words(texts: Sequence[str | None], items: Sequence[Item], tokens: Tokens) -> Method:
+    method = tfidf(texts).method(Participants(items, tokens))
+
+    def score(direction: Direction) -> Scores:
+        return {"both": method(direction)["TT"]}
+
+    return score
 
 
 def _measure(

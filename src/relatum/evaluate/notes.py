@@ -5,6 +5,7 @@ Out: facts as numbers, notes as sentences.
 This file does not know how anything was computed.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,17 +69,34 @@ def write_notes(
         "Intervals (95 %) draw queries again within each direction. They do not cover another "
         "split or another training run; for that, train with several seeds.",
     ]
-    return [*notes, *_control_note(main), *_unasked(catalogue, sections)]
+    return [*notes, *_unasked(catalogue, sections)]
 
 
-def _control_note(main: Section) -> list[str]:
-    if main.find("null relation") is None:
-        return []
-    return [
-        "`null relation` and `shuffled relations` are the conditioned model under a text that is "
-        "not the right one: none at all, or that of another direction. Whatever it keeps there "
-        "does not come from reading the relation."
-    ]
+def write_controls(main: Section, constant: str, gap: float, kept: float) -> list[str]:
+    """Say what the controls are, and what the model keeps of plain retrieval and of paraphrases."""
+    notes: list[str] = []
+    null, twin = main.find("null relation"), main.find("unconditioned")
+    if null is not None:
+        notes.append(
+            f"`null relation`, `constant relation` (“{constant}” for all) and `shuffled relations` "
+            "are the conditioned model under a text that is not the right one: none, one for all, "
+            "or that of another direction. Whatever it keeps there does not come from reading the "
+            "relation."
+        )
+    if null is not None and twin is not None:
+        ends = [100 * row.numbers["hit@5"].value for row in (null, twin)]
+        notes.append(
+            f"Plain retrieval kept: under the null relation Hit@5 is {ends[0]:.1f} %, that of the "
+            f"unconditioned model {ends[1]:.1f} %."
+        )
+    if not math.isnan(kept):
+        notes.append(
+            f"Said in other words: {100 * kept:.0f} % of an item's ten nearest stay when a "
+            "paraphrase takes the place of the relation's text."
+        )
+    if not math.isnan(gap):
+        notes.append(f"Modality gap: {gap:.2f} between the mean image and the mean text vector.")
+    return notes
 
 
 def _unasked(catalogue: Catalogue, sections: Sequence[Section]) -> list[str]:

@@ -65,7 +65,7 @@ def draw_bars(section: Section) -> str:
         figure.legend(
             handles, labels, loc="outside upper center", ncols=len(handles), frameon=False
         )
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def _draw_panel(axes: Axes, rows: Sequence[RelationRow], methods: list[str], metric: str) -> None:
@@ -128,7 +128,7 @@ def draw_maps(views: Sequence[View], pictures: Sequence[Image.Image | None]) -> 
         figure = Figure(figsize=(12.0, 7.4), layout="constrained")
         for axes, view in zip(figure.subplots(1, len(views)), views, strict=True):
             _draw_map(axes, view, pictures)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def _draw_map(axes: Axes, view: View, pictures: Sequence[Image.Image | None]) -> None:
@@ -203,7 +203,8 @@ def thumbnail(picture: Image.Image) -> Image.Image:
     return square
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
+    """Return a figure as SVG text whose ink is the reader's own."""
     buffer = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's own font has it

@@ -6,7 +6,6 @@ linked to whom for the ranking of all items. Chosen once, so that every method g
 This file does not know of models.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from relatum.catalogue import Catalogue, Direction, directions, linked
+from relatum.catalogue.words import stems
 
 NEGATIVES = 20
 QUERIES = 500  # a direction at most, for questions of one positive and 20 negatives
@@ -122,27 +122,3 @@ def _leaks(
             members = [rows[name] for name in group.items if word in texts.get(name, ())]
             leaks[np.ix_(members, members)] = True
     return leaks
-
-
-COMMON = frozenset(
-    "a about all an and are as at be been both by can do for from get give go has have in into is "
-    "it its make made no not of off on one or out same so some such that the their them they "
-    "this to two up use used was with you your".split()
-)
-
-
-def stems(text: str) -> frozenset[str]:
-    """Return the content words of a text without their endings.
-
-    >>> sorted(stems("Both are made of cotton: cottons, boxes and knitting"))
-    ['box', 'cotton', 'knitt']
-    """
-    words = re.findall(r"[^\W\d_]{2,}", text.lower())
-    return frozenset(_stem(word) for word in words if word not in COMMON)
-
-
-def _stem(word: str) -> str:
-    for ending in ("ing", "es", "ed", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word

@@ -56,13 +56,19 @@ class Outcome:
         return macro_mean(self.groups(way, metric))
 
 
-def model_method(model: Model, tokens: Tokens, ways: Sequence[Way] = WAYS) -> Method:
-    """Score by a model: sources under the direction's text, candidates under its inverse."""
+def model_method(
+    model: Model, tokens: Tokens, ways: Sequence[Way] = WAYS, *, symmetric: bool = False
+) -> Method:
+    """Score by a model: sources under the direction's text, candidates under the null relation.
+
+    With `symmetric`, candidates are conditioned too, under the inverse text.
+    """
 
     def score(direction: Direction) -> Scores:
         sources = model.condition(tokens, direction.text)
-        same = direction.inverse == direction.text
-        targets = sources if same else model.condition(tokens, direction.inverse)
+        inverse = direction.inverse if symmetric else None
+        same = inverse == direction.text
+        targets = sources if same else model.condition(tokens, inverse)
         return {way: compare(sources, targets, way).numpy() for way in ways}
 
     return score

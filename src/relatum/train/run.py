@@ -6,26 +6,52 @@ This file does not know what a step does.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from scipy import sparse
-from torch import Tensor
+from torch import Tensor, nn
 
-from relatum.batch import Part, Theme, Tokens, training_themes
+from relatum.batch import Part, Theme, Tokens, Vectors, training_themes
 from relatum.catalogue import Catalogue, split_catalogue
-from relatum.config import Config
-from relatum.encoders import encode_items, encode_texts, find_reduction, load_encoder
+from relatum.conditioner import Conditioner
+from relatum.config import Config, ModelConfig
+from relatum.encoders import (
+    blank_tokens,
+    encode_items,
+    encode_texts,
+    find_reduction,
+    load_encoder,
+)
 from relatum.errors import DataError
 from relatum.items import Item
-from relatum.loss import Temperature
+from relatum.loss import Losses, Temperature, contrasts
 from relatum.model import Model
 from relatum.progress import Report
 from relatum.protocols.questions import Questions, build_questions, some_of
 
 MIN_ITEMS = 8
+Contrasts = Callable[[Vectors, Vectors, Tensor, Tensor, Temperature], Losses]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a rival changes of a run; the default is relatum itself.
+
+    `conditioner` makes the module from a blank item and the settings; `contrasts` is the loss;
+    with `symmetric` the targets are conditioned too, under the inverse text, where they else stay
+    under the null relation; `bias` is where the learned bias of the logits starts.
+    """
+
+    conditioner: Callable[[Tokens, ModelConfig], nn.Module] = Conditioner
+    contrasts: Contrasts = contrasts
+    symmetric: bool = False
+    bias: float = 0.0
+
+
+RELATUM = Recipe()
 
 
 @dataclass
@@ -43,6 +69,7 @@ class Run:
     texts: dict[str, Part]
     temperature: Temperature
     optimiser: torch.optim.Optimizer
+    recipe: Recipe
     step: int = 0
     best_score: float = -math.inf
     best_step: int = 0
@@ -55,7 +82,13 @@ class Run:
         return self.model.config
 
 
-def prepare(catalogue: Catalogue, config: Config, cache: Path | None, report: Report) -> Run:
+def prepare(
+    catalogue: Catalogue,
+    config: Config,
+    cache: Path | None,
+    report: Report,
+    recipe: Recipe = RELATUM,
+) -> Run:
     """Split first; then load the encoder, fit the reduction, encode, and make the model."""
     split = split_catalogue(catalogue, config.split)
     if len(split.train) < MIN_ITEMS:
@@ -71,6 +104,7 @@ def prepare(catalogue: Catalogue, config: Config, cache: Path | None, report: Re
     encoder = load_encoder(config.encoder)
     reduction = find_reduction(items, held_out, encoder, config.tokens, cache=cache, report=report)
     torch.manual_seed(config.training.seed)
+    conditioner = recipe.conditioner(blank_tokens(encoder, reduction), config.model)
     model = Model(
         config,
         encoder,
@@ -78,16 +112,20 @@ def prepare(catalogue: Catalogue, config: Config, cache: Path | None, report: Re
         relations=catalogue.relations,
         split=split,
         catalogue=catalogue.fingerprint(),
+        conditioner=conditioner,
     )
     rows = {name: row for row, name in enumerate(split.train)}
-    themes, anything = training_themes(catalogue, split, rows)
+    share, seed = config.split.links, config.split.seed
+    themes, anything = training_themes(catalogue, split, rows, share=share, seed=seed)
     if not anything.nnz:
         raise DataError(
             "no link between training items", where=catalogue.name, fix="add links or groups"
         )
     seen = [r.id for r in catalogue.relations if r.id not in split.relations_held_out]
     tokens = encode_items(items, encoder, reduction, cache=cache, report=report)
-    temperature = Temperature(config.loss.temperature, config.loss.max_scale)
+    texts = _encode_asks(themes, model)
+    _start(conditioner, tokens, [texts[text] for text in _whole_texts(themes)])
+    temperature = Temperature(config.loss.temperature, config.loss.max_scale, recipe.bias)
     return Run(
         model=model,
         items=items,
@@ -97,10 +135,25 @@ def prepare(catalogue: Catalogue, config: Config, cache: Path | None, report: Re
         questions=build_questions(catalogue, [item.id for item in validation], relations=seen),
         validation=validation,
         validation_tokens=encode_items(validation, encoder, reduction, cache=cache, report=report),
-        texts=_encode_asks(themes, model),
+        texts=texts,
         temperature=temperature,
         optimiser=_optimiser(model, temperature),
+        recipe=recipe,
     )
+
+
+def _start(conditioner: nn.Module, tokens: Tokens, texts: Sequence[Part]) -> None:
+    """Show the training items and the relation texts to a module that wants to see them first."""
+    start = getattr(conditioner, "start", None)
+    if start is not None:
+        start(tokens.float(), Part.join(texts) if texts else None)
+
+
+def _whole_texts(themes: Sequence[Theme]) -> list[str]:
+    """Return the texts of whole relations: their own first, then paraphrases."""
+    own = [ask.text for theme in themes for ask in theme.whole[:1]]
+    others = [ask.text for theme in themes for ask in theme.whole[1:]]
+    return list(dict.fromkeys(text for text in (*own, *others) if text is not None))
 
 
 def _encode_asks(themes: Sequence[Theme], model: Model) -> dict[str, Part]:
@@ -132,4 +185,4 @@ def _optimiser(model: Model, temperature: Temperature) -> torch.optim.Optimizer:
         )
     for group in groups:
         group["peak"] = group["lr"]
-    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)

@@ -26,7 +26,7 @@ def write_metrics(folder: Path, run: Run, losses: dict[str, float], score: float
     row = {
         "step": run.step,
         "losses": losses,
-        "scale": float(run.temperature().detach()),
+        "scale": float(run.temperature.scale().detach()),
         "learning_rate": run.optimiser.param_groups[0]["lr"],
         "validation": score,
         "best_step": run.best_step,

@@ -7,13 +7,14 @@ This file does not know of folders.
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from relatum.batch import Part, Pool, Vectors, draw_ask, draw_pool
 from relatum.encoders import forward_items
-from relatum.loss import Losses, contrasts
+from relatum.loss import Losses
 from relatum.protocols.retrieval import METRICS, measure, model_method
 from relatum.train.run import Run
 
@@ -57,17 +58,18 @@ def _draw_pools(run: Run, chance: np.random.Generator) -> Iterator[Pool]:
             group_share=settings.group_share,
             paraphrase_share=settings.paraphrase_share,
         )
-        yield draw_pool(
+        pool = draw_pool(
             ask,
             run.anything,
             chance,
             size=min(settings.pool_size, len(run.items)),
             hard_share=settings.hard_share,
         )
+        told = chance.random() >= settings.null_share
+        yield pool if told else replace(pool, text=None, inverse=None)
 
 
 def _pool_losses(run: Run, pools: Sequence[Pool]) -> list[Losses]:
-    scale = run.temperature()
     tuned = run.config.tuning == "full"
     results: list[Losses] = []
     for pool in pools:
@@ -78,15 +80,16 @@ def _pool_losses(run: Run, pools: Sequence[Pool]) -> list[Losses]:
             tokens = run.tokens[torch.from_numpy(pool.rows)].float()
         sources = run.model.conditioner(tokens, _asked(run, pool.text))
         targets: Vectors = sources
-        if pool.inverse != pool.text:
-            targets = run.model.conditioner(tokens, _asked(run, pool.inverse))
+        inverse = pool.inverse if run.recipe.symmetric else None
+        if inverse != pool.text:
+            targets = run.model.conditioner(tokens, _asked(run, inverse))
         positives = torch.from_numpy(pool.positives)
         own = torch.eye(len(pool.rows), dtype=torch.bool)
         if not run.config.loss.inter_item:
             positives = torch.zeros_like(positives)
         elif pool.text is not None:
             own = torch.zeros_like(own)  # an item's own image is its pair under the null relation
-        results.append(contrasts(sources, targets, positives, own, scale))
+        results.append(run.recipe.contrasts(sources, targets, positives, own, run.temperature))
     return results
 
 
@@ -109,7 +112,8 @@ def validate(run: Run) -> float:
             run.model.forget_texts()
             with torch.no_grad():
                 tokens = forward_items(run.validation, run.model.encoder, run.model.reduction)
-        outcome = measure("", model_method(run.model, tokens, ("both",)), run.questions)
+        method = model_method(run.model, tokens, ("both",), symmetric=run.recipe.symmetric)
+        outcome = measure("", method, run.questions)
         score = sum(outcome.mean("both", metric) for metric in METRICS) / len(METRICS)
     if score > run.best_score or not run.questions:
         run.best_score, run.best_step = score, run.step

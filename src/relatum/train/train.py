@@ -14,7 +14,7 @@ from relatum.disk import check_place, disk_errors_named
 from relatum.errors import CheckpointError, ConfigError
 from relatum.model import Model
 from relatum.progress import Report, silent
-from relatum.train.run import Run, prepare
+from relatum.train.run import RELATUM, Recipe, Run, prepare
 from relatum.train.snapshot import restore, save_state, write_metrics
 from relatum.train.step import take_step, validate
 
@@ -27,6 +27,7 @@ def train(
     resume: bool = False,
     cache: Path | None = None,
     report: Report = silent,
+    recipe: Recipe = RELATUM,
 ) -> Model:
     """Train on a catalogue and return the model of the best validation.
 
@@ -41,7 +42,7 @@ def train(
     finished = _finished(folder, config, catalogue) if resume and folder is not None else None
     if finished is not None:
         return finished
-    run = prepare(catalogue, config, cache, report)
+    run = prepare(catalogue, config, cache, report, recipe)
     if folder is not None:
         with disk_errors_named(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +54,7 @@ def train(
     _train_steps(run, folder, report)
     run.model.conditioner.load_state_dict(run.best)
     run.model.conditioner.eval()
+    run.model.validation = run.best_score
     if config.tuning == "full":
         run.model.encoder.module().load_state_dict(run.best_encoder)
         run.model.forget_texts()

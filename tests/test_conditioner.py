@@ -1,0 +1,71 @@
+"""What the relation does to a vector, on random items."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from relatum.batch import Part, Tokens
+from relatum.conditioner import Conditioner
+from relatum.config import ModelConfig
+
+WIDTH, IMAGE = 12, 20
+
+
+def part(count: int, width: int, seed: int) -> Part:
+    chance = torch.Generator().manual_seed(seed)
+    tokens = torch.randn(count, 3, 8, generator=chance)
+    pooled = torch.randn(count, width, generator=chance)
+    return Part(tokens, torch.ones(count, 3, dtype=torch.bool), pooled)
+
+
+ITEMS = Tokens(part(30, IMAGE, 0), part(30, WIDTH, 1))
+KNOWN, NEW = part(1, WIDTH, 2), part(1, WIDTH, 3)
+
+
+def made(**changes: float) -> Conditioner:
+    torch.manual_seed(0)
+    module = Conditioner(ITEMS[:2], ModelConfig.model_validate({"dim": 16, **changes})).eval()
+    module.start(ITEMS, KNOWN)
+    for tower in (module.image, module.text):
+        torch.nn.init.normal_(tower.weights.weight, std=0.3)
+    return module
+
+
+def test_a_known_text_weighs_dimensions_and_adds_no_words() -> None:
+    plain, told = made()(ITEMS, None).text, made()(ITEMS, KNOWN).text
+    asked = functional.normalize(KNOWN.pooled, dim=-1) * WIDTH**0.5
+    weighed = functional.normalize(plain * (1 + made().text.weights(asked)), dim=-1)
+    assert torch.allclose(told, weighed, atol=1e-6)
+
+
+def test_a_new_text_pulls_towards_items_that_its_words_fit() -> None:
+    words = made().text.whole(made()._centred(NEW.pooled))
+    near = made()(ITEMS, None).text @ functional.normalize(words, dim=-1)[0]
+    without, pulled = (made(words=amount, doubt=1.0)(ITEMS, NEW) for amount in (0.0, 2.0))
+    targets = made()(ITEMS, None).text
+    gain = (pulled.text @ targets.T - without.text @ targets.T).mean(0)
+    assert torch.corrcoef(torch.stack([gain, near]))[0, 1] > 0.7
+
+
+def test_a_doubted_text_without_words_is_the_null_relation() -> None:
+    module = made(words=0.0, doubt=1.0)
+    assert module._strangeness(NEW.pooled) == 1.0 and module._strangeness(KNOWN.pooled) < 1e-5
+    assert torch.allclose(module(ITEMS, NEW).text, module(ITEMS, None).text, atol=1e-6)
+
+
+def test_without_conditioning_no_text_is_read() -> None:
+    module = made(conditioned=False)
+    assert torch.equal(module(ITEMS, NEW).both, module(ITEMS, None).both)
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_padding_does_not_change_a_vector(beta: float) -> None:
+    text = ITEMS.text
+    wider = Part(
+        torch.cat([text.tokens, torch.ones(30, 2, 8)], dim=1),
+        torch.cat([text.mask, torch.zeros(30, 2, dtype=torch.bool)], dim=1),
+        text.pooled,
+    )
+    module = made(beta=beta)
+    one, other = module(ITEMS, KNOWN), module(Tokens(ITEMS.image, wider), KNOWN)
+    assert torch.allclose(one.both, other.both, atol=1e-6)

@@ -1,0 +1,86 @@
+"""A study runs every variant, keeps its cells, and counts paired differences."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import Settings
+from relatum.catalogue import Catalogue
+from relatum.study import study
+from relatum.study.measure import KEPT, Cell
+from relatum.study.table import tabulate
+from relatum.study.variants import KINDS, folds, named, variants
+
+
+def cell(method: str, seed: int, hits: list[float], *, is_blind: bool = False) -> Cell:
+    answers = {metric: {"one": hits, "two": hits[::-1]} for metric in KEPT}
+    return Cell(method, seed, 0, "both", answers, {"type top-1": 0.5}, is_blind=is_blind)
+
+
+def test_a_table_pairs_queries_and_counts_over_seeds() -> None:
+    cells = [
+        cell("relatum", 0, [1.0, 1.0]),
+        cell("relatum", 1, [1.0, 0.0]),
+        cell("other", 0, [0.0, 1.0], is_blind=True),
+        cell("other", 1, [0.0, 0.0], is_blind=True),
+        cell("frozen text", 0, [0.0, 0.0], is_blind=True),
+        cell("frozen text", 1, [0.0, 0.0], is_blind=True),
+    ]
+    table = tabulate("rivals", "tiny", cells)
+    relatum, other, _ = table.rows
+    assert relatum.numbers["hit@5"].mean == 0.75 and other.numbers["hit@5"].mean == 0.25
+    assert relatum.numbers["hit@5"].deviation == pytest.approx(np.std([1.0, 0.5], ddof=1))
+    behind = other.behind["hit@5"]
+    assert behind.mean == 0.5 and behind.low <= 0.5 <= behind.high and behind.ratio == 2.0
+    frozen, blind = table.best
+    assert frozen.behind["hit@5"].mean == 0.75 and blind.behind["hit@5"].mean == 0.5
+    text = table.to_markdown()
+    assert "| relatum | 2 | 75.0 ± 35.4 |" in text and "+50.0 [" in text
+
+
+def test_the_table_and_plot_are_written(tmp_path: Path) -> None:
+    tabulate("rivals", "tiny", [cell("relatum", 0, [1.0]), cell("other", 0, [0.0])]).save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"study.json", "study.md", "study.svg"}
+    assert (tmp_path / "study.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_reference_comes_first_and_names_are_unique(kind: str) -> None:
+    names = [one.name for one in variants(kind)]  # type: ignore[arg-type]
+    assert len(set(names)) == len(names) > 1
+    assert names[0].startswith(("relatum", "beta"))
+
+
+def test_every_relation_is_held_out_once() -> None:
+    catalogue = Catalogue.load("furniture")
+    held: list[str] = []
+    for settings in folds("unseen", catalogue):
+        pair = settings["split.held_out_relations"]
+        assert isinstance(pair, tuple) and 1 <= len(pair) <= 2
+        held += pair
+    assert sorted(held) == sorted(relation.id for relation in catalogue.relations)
+
+
+def test_a_study_runs_once_and_then_from_its_cells(
+    folder: Path, settings: Settings, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = settings(training__steps=2).model_dump()
+    changes = {f"{a}.{b}": v for a, some in small.items() if isinstance(some, dict)
+               for b, v in some.items() if b != "seed"}  # fmt: skip
+    changes |= {"encoder": small["encoder"], "split.test_items": 0.6}
+    monkeypatch.setattr("relatum.study.run.variants", lambda kind: [named("relatum")])
+    seen: list[str] = []
+
+    def report(stage: str, done: int, total: int, note: str = "") -> None:
+        seen.append(note)
+
+    def run() -> str:
+        return study(
+            "beta", str(folder), tmp_path, seeds=1, jobs=1, settings=changes, cache=cache,
+            report=report,
+        ).to_markdown()  # fmt: skip
+
+    first = run()
+    assert seen == ["relatum, seed 0"] and "frozen, relation appended" in first
+    assert run() == first and len(seen) == 1
