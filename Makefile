@@ -22,13 +22,16 @@ docs: $(READY)
 	$(BIN)/mkdocs build --strict
 
 bench: $(READY)
-	$(BIN)/python benchmarks/conditioning.py
+	$(BIN)/python benchmarks/results.py
 	$(BIN)/python benchmarks/costs.py
-	$(BIN)/python benchmarks/reduction.py
+	$(BIN)/python benchmarks/relations.py
+	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/serve.py runs/quickstart/store
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[starter,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[starter,serve,dev]'
 	touch $(READY)
 
 clean:

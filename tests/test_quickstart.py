@@ -188,7 +188,7 @@ def test_text_is_escaped_everywhere(done: Quickstart, store: Store) -> None:
 
 def test_items_without_a_picture_have_a_box(done: Quickstart, store: Store) -> None:
     without = next(it for it in store.items(["i008"]) if it.image is None)
-    hit = Hit(1, without.id, 0.5, without.text, without.metadata)
+    hit = Hit(1, without.id, 0.5, None, without.text, without.metadata)
     bare = replace(
         done, item=Item("bare", "a ball"), found=(Neighbours("go with", (hit,), frozenset()),)
     )

@@ -1,0 +1,124 @@
+"""The store behind its queues.
+
+In: checked requests. Out: what the store answers.
+Searches that wait together are answered by one call; reads, embeddings and writes have a thread
+each, so that none waits for another kind. This file does not know of HTTP.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from relatum.items import Item
+from relatum.serve import schemas
+from relatum.serve.batcher import Batcher, each
+from relatum.serve.guard import Counts, Limits
+from relatum.serve.pictures import safe_picture
+from relatum.store import Hit, Query, Store
+
+log = logging.getLogger("relatum.serve")
+SAMPLE = 2000  # items looked at to tell the values of a column
+FEW = 30  # values of a column that a page may offer
+TIDY = 64  # writes after which the store is optimised
+
+Answer = TypeVar("Answer")
+
+
+class Desk:
+    """Answers for the routes; `close` finishes what has begun."""
+
+    def __init__(self, store: Store, limits: Limits, counts: Counts) -> None:
+        """Start nothing yet."""
+        self.store, self._limits = store, limits
+        self._searches: Batcher[Query, list[Hit]] = Batcher(
+            store.search_many, seen=counts.batches.observe
+        )
+        self._reads: Batcher[Callable[[], Any], Any] = Batcher(each)
+        self._embeds: Batcher[Callable[[], Any], Any] = Batcher(each, most=1, waiting=64)
+        self._writes: Batcher[Callable[[], Any], Any] = Batcher(each, most=1, waiting=64)
+        self._written = 0
+        self._tidying: asyncio.Task[None] | None = None
+        self._columns: list[schemas.Column] | None = None
+
+    async def close(self) -> None:
+        """Answer what waits."""
+        for queue in (self._searches, self._reads, self._embeds, self._writes):
+            await queue.close()
+
+    async def search(self, body: schemas.Search) -> list[Hit]:
+        """Search together with whatever else waits."""
+        image = await self._picture(body.image)
+        values = body.model_dump(exclude={"image", "where"})
+        query = Query(image=image, where=self._safe(body.where), **values)
+        return await self._searches.ask(query)
+
+    async def read(self, call: Callable[[], Answer]) -> Answer:
+        """Run a quick call of the store."""
+        return await self._reads.ask(call)
+
+    async def browse(self, where: str | None, k: int, offset: int) -> tuple[int, list[Item]]:
+        """Return how many items pass a filter, and some of them."""
+        safe = self._safe(where)
+        look = self.store
+        return await self.read(
+            lambda: (look.count(safe), look.browse(where=safe, k=k, offset=offset))
+        )
+
+    async def embed(self, body: schemas.Embed) -> list[list[float]]:
+        """Return vectors under a relation."""
+        items = [await self._item("input", one) for one in body.inputs]
+        embed = self.store.model.embed
+        return await self._embeds.ask(lambda: embed(items, body.relation, body.modality).tolist())
+
+    async def add(self, items: list[schemas.NewItem]) -> None:
+        """Add or replace items; they are on disk when this returns."""
+        made = [await self._item(one.id, one, one.metadata) for one in items]
+        await self._write(lambda: self.store.add(made))
+
+    async def delete(self, id: str) -> None:
+        """Delete an item; it is gone from the disk when this returns."""
+        await self._write(lambda: self.store.delete([id]))
+
+    async def columns(self) -> list[schemas.Column]:
+        """Return the metadata columns, with the values of those that have few."""
+        if self._columns is None:
+            sample = await self.read(lambda: self.store.browse(k=SAMPLE))
+            names = self.store.columns.items()
+            self._columns = [
+                schemas.Column(key=key, name=name, values=_values(sample, key))
+                for key, name in names
+            ]
+        return self._columns
+
+    def _safe(self, where: str | None) -> str | None:
+        return schemas.check_filter(where, {"id", "text", *self.store.columns.values()})
+
+    async def _picture(self, data: bytes | None) -> bytes | None:
+        if data is None:
+            return None
+        return await asyncio.to_thread(safe_picture, data, self._limits.pixels)
+
+    async def _item(
+        self, id: str, source: schemas.Source, metadata: dict[str, Any] | None = None
+    ) -> Item:
+        return Item(id, source.text, await self._picture(source.image), metadata or {})
+
+    async def _write(self, call: Callable[[], None]) -> None:
+        await self._writes.ask(call)
+        self._columns = None
+        self._written += 1
+        if self._written % TIDY == 0:
+            self._tidying = asyncio.create_task(self._tidy())
+
+    async def _tidy(self) -> None:
+        try:
+            await self._writes.ask(self.store.optimize)
+        except Exception:  # the write itself is safe; a later one tries again
+            log.exception("could not optimise the store")
+
+
+def _values(items: list[Item], key: str) -> list[str]:
+    """Return the distinct texts of a column, none where they are too many or no texts."""
+    texts = {value for item in items if isinstance(value := item.metadata.get(key), str)}
+    return sorted(texts) if len(texts) <= FEW else []

@@ -1,0 +1,217 @@
+// The page: pick a thing, choose a relation, watch the neighbours change.
+
+import * as api from "./api.js";
+import { arrange, focusCard, heat, make, nameOf, one, say, walk } from "./dom.js";
+import { Panel, makeCard } from "./panel.js";
+import { goBack, isHome, source, state, write } from "./state.js";
+
+let known = []; // texts of the model's relations
+let columns = []; // what may be filtered by
+let panels = [];
+let shown = 60; // pictures on the first page
+let chosen = null; // the relations to come back to after a search by words
+
+function go(change, isNew = true) {
+  Object.assign(state, change);
+  write({ isNew });
+  return show();
+}
+
+function pick(item) {
+  const panels = state.text ? chosen ?? [] : state.panels;
+  scrollTo({ top: 0, behavior: "instant" });
+  return go({ item: item.id, text: null, file: null, panels });
+}
+
+function find(text) {
+  if (state.item) chosen = state.panels;
+  return go({ item: null, text, file: null, panels: [[]] }, isHome());
+}
+
+function bring(file) {
+  if (!file?.type.startsWith("image/")) return say("That is not a picture.");
+  return go({ item: null, text: null, file, panels: state.panels.length ? state.panels : [[]] });
+}
+
+async function show() {
+  document.body.classList.toggle("home", isHome());
+  if (document.activeElement !== one("find")) one("find").value = state.text ?? "";
+  one("source").hidden = isHome();
+  await (isHome() ? showAll() : showOne());
+}
+
+async function showAll() {
+  document.title = "relatum";
+  panels = [];
+  const list = make("ul", { className: "cards" });
+  const more = make("button", { className: "quiet more", type: "button", hidden: true, onclick: () => { shown += 60; fill(); } }, "More");
+  const note = make("p", { className: "note", role: "alert", hidden: true });
+  one("stage").replaceChildren(
+    make("div", { className: "hero" },
+      make("h1", {}, "Pick a thing. Then choose what “near” means.")),
+    note, list, more);
+  const fill = async () => {
+    try {
+      const { total, items } = await api.browse(state.where, Math.min(shown, 200));
+      const cards = items.map((item) => makeCard(item, { onpick: pick }));
+      arrange(list, cards);
+      if (cards.length) cards[0].firstChild.tabIndex = 0;
+      more.hidden = total <= items.length || shown >= 200;
+      note.hidden = total > 0;
+      note.textContent = "Nothing passes the filter.";
+      say(`${total} things`);
+    } catch (error) {
+      note.hidden = false;
+      note.textContent = error.message;
+    }
+  };
+  await fill();
+}
+
+async function showOne() {
+  if (!state.panels.length) state.panels = [state.item && known.length ? [{ text: known[0], weight: 1 }] : []];
+  write({ isNew: false });
+  const two = state.panels.length > 1;
+  if (panels.length !== state.panels.length) {
+    const acts = { onpick: pick, onchange: () => write({ isNew: false }), onlook: lookBack };
+    panels = state.panels.map((_, place) => new Panel(place, known, acts));
+    one("stage").replaceChildren(bar(), make("div", { className: two ? "panels two" : "panels" }, ...panels.map((panel) => panel.element)));
+  }
+  for (const toggle of document.querySelectorAll(".bar [data-name]")) toggle.setAttribute("aria-pressed", String(isOn(toggle.dataset.name)));
+  await Promise.all([showSource(), ...panels.map((panel) => panel.show())]);
+}
+
+const isOn = (name) => ({ pair: state.panels.length > 1, mix: state.mixes, look: state.looks })[name];
+
+function bar() {
+  const toggle = (name, words, title, act) => make("button", { type: "button", className: "toggle", "data-name": name, title, onclick: act }, words);
+  return make("div", { className: "bar" },
+    make("button", { type: "button", className: "quiet", "aria-label": "All things", onclick: home }, "← ", make("span", {}, "All things")),
+    toggle("pair", "Side by side", "Two relations beside each other", pair),
+    toggle("mix", "Mix", "Weigh several relations", () => go({ mixes: !state.mixes }, false)),
+    toggle("look", "Why?", "Show where the model looked", () => go({ looks: !state.looks }, false)));
+}
+
+function pair() {
+  const [first, second] = state.panels;
+  if (second) return go({ panels: [first] }, false).then(() => document.querySelector("[data-name=pair]").focus());
+  const other = known.find((text) => text.includes("designer") && text !== first[0]?.text) ?? known.find((text) => text !== first[0]?.text);
+  return go({ panels: [first, other ? [{ text: other, weight: 1 }] : []] }, false).then(() => document.querySelector("[data-name=pair]").focus());
+}
+
+const home = () => go({ item: null, text: null, file: null, panels: [] });
+
+async function showSource() {
+  const place = one("source");
+  const item = state.item ? await api.item(state.item).catch((error) => ({ id: state.item, text: error.message, has_image: false })) : null;
+  const name = item ? nameOf(item) : state.text ?? "Your picture";
+  const tile = make("div", { className: "tile" });
+  if (item?.has_image || state.file) {
+    const image = make("img", { alt: item ? name : "The picture that you brought", width: 160, height: 160 });
+    if (state.file) image.src = URL.createObjectURL(state.file);
+    else api.showPicture(image, item.id);
+    tile.append(image);
+  } else tile.append(make("span", { className: "words" }, item?.text ?? `“${state.text}”`));
+  const text = make("p", { className: "text" }, item?.text ?? "");
+  const facts = Object.entries(item?.metadata ?? {}).filter(([key, value]) => key !== "name" && value !== null && String(value));
+  const list = make("dl", {}, ...facts.slice(0, 8).map(([key, value]) =>
+    make("div", {}, make("dt", {}, key.replaceAll("_", " ")), make("dd", {}, Array.isArray(value) ? value.join(", ") : String(value)))));
+  place.replaceChildren(tile, make("div", { className: "about" }, make("h1", {}, name), text, list));
+  document.title = `${name} · relatum`;
+}
+
+// Show on the source what made it match a hit.
+function lookBack(panel, hit) {
+  const place = one("source");
+  place.querySelector(".heat")?.remove();
+  const seen = hit.explanation?.query;
+  if (!seen) return;
+  const image = place.querySelector("img");
+  if (seen.grid && image?.naturalWidth) image.after(heat(seen.grid, image));
+  if (!seen.words) return;
+  const most = Math.max(...seen.words.map(([, weight]) => weight), 1e-9);
+  place.querySelector(".text").replaceChildren(...seen.words.flatMap(([word, weight]) => {
+    const mark = make("mark", {}, word);
+    mark.style.setProperty("--weight", Math.max(0, weight / most).toFixed(2));
+    return [mark, word.endsWith(" ") ? "" : " "];
+  }));
+}
+
+function showFilters() {
+  const quote = (value) => `'${value.replaceAll("'", "''")}'`;
+  const selects = columns.filter((column) => column.values.length > 1).map((column) => make("label", {}, column.key.replaceAll("_", " "),
+    make("select", { name: column.name, onchange: () => apply() }, make("option", { value: "" }, "any"), ...column.values.map((value) => make("option", { value }, value)))));
+  const box = make("input", { type: "text", maxLength: 1000, spellcheck: false, value: state.where, placeholder: "height_cm < 60", onchange: () => go({ where: box.value.trim() }, false) });
+  const apply = () => {
+    box.value = selects.map((label) => label.lastChild).filter((select) => select.value).map((select) => `${select.name} = ${quote(select.value)}`).join(" AND ");
+    go({ where: box.value }, false).then(mark);
+  };
+  const mark = () => one("filter").classList.toggle("on", Boolean(state.where));
+  const clear = make("button", { type: "button", className: "quiet", onclick: () => { selects.forEach((label) => { label.lastChild.value = ""; }); apply(); } }, "Clear");
+  one("filters").replaceChildren(...selects, make("label", { className: "wide" }, "or any condition", box), clear);
+  one("filters").onsubmit = (event) => { event.preventDefault(); box.blur(); };
+  mark();
+}
+
+function openFilters(isOpen) {
+  one("filters").hidden = !isOpen;
+  one("filter").setAttribute("aria-expanded", String(isOpen));
+}
+
+function escape() {
+  if (!one("filters").hidden) {
+    openFilters(false);
+    one("filter").focus();
+  } else if (!isHome()) home();
+}
+
+function listen() {
+  let timer;
+  one("find").addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => (one("find").value.trim() ? find(one("find").value.trim()) : home()), 250);
+  });
+  document.querySelector(".find").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const first = document.querySelector("#stage .card");
+    if (first) focusCard(first);
+  });
+  one("upload").addEventListener("click", () => one("file").click());
+  one("file").addEventListener("change", () => { bring(one("file").files[0]); one("file").value = ""; });
+  one("filter").addEventListener("click", () => openFilters(one("filters").hidden));
+  one("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
+  document.querySelector(".brand").addEventListener("click", (event) => { event.preventDefault(); home(); });
+  addEventListener("popstate", () => { goBack(); show(); });
+  addEventListener("keydown", (event) => {
+    const isTyping = event.target.matches?.("input:not([type=range]), select, textarea");
+    if (event.key === "Escape" && !one("door").open) escape();
+    if (event.key === "/" && !isTyping) { event.preventDefault(); one("find").focus(); }
+    walk(event);
+  });
+  for (const kind of ["dragenter", "dragover"]) addEventListener(kind, (event) => {
+    if (event.dataTransfer?.types.includes("Files")) { event.preventDefault(); one("drop").hidden = false; }
+  });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) one("drop").hidden = true; });
+  addEventListener("drop", (event) => { event.preventDefault(); one("drop").hidden = true; bring(event.dataTransfer.files[0]); });
+  addEventListener("paste", (event) => { const [file] = event.clipboardData?.files ?? []; if (file) bring(file); });
+}
+
+const isDark = () => (localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+
+function setTheme(theme) {
+  localStorage.setItem("theme", theme);
+  document.documentElement.style.colorScheme = theme;
+}
+
+if (localStorage.getItem("theme")) setTheme(localStorage.getItem("theme"));
+listen();
+try {
+  const told = await api.relations();
+  known = told.relations.flatMap(({ text, inverse }) => (inverse ? [text, inverse] : [text]));
+  columns = told.columns;
+} catch (error) {
+  say(error.message);
+}
+showFilters();
+await show();
+document.body.classList.add("ready");

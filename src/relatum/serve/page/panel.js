@@ -1,0 +1,191 @@
+// One relation, or a mix of them, and the neighbours under it.
+
+import { search, showPicture } from "./api.js";
+import { arrange, heat, make, nameOf, say } from "./dom.js";
+import { source, state } from "./state.js";
+
+const PAGE = 24;
+
+export function makeCard(item, { onpick, detail = null }) {
+  const tile = make("span", { className: "tile" });
+  const name = nameOf(item);
+  const card = make("button", {
+    className: "card", type: "button", tabIndex: -1, onclick: () => onpick(item),
+    "aria-label": detail ? `${name}, ${detail}` : name,
+  }, tile, make("span", { className: "name" }, name));
+  if (detail) card.append(make("span", { className: "detail" }, detail));
+  if (item.has_image === false) tile.append(make("span", { className: "words" }, item.text ?? ""));
+  else {
+    const image = make("img", { alt: "", loading: "lazy", width: 160, height: 160 });
+    image.addEventListener("error", () => image.replaceWith(make("span", { className: "words" }, item.text ?? "")));
+    showPicture(image, item.id);
+    tile.append(image);
+  }
+  return make("li", {}, card);
+}
+
+// How much of a match the picture carries, and how much the words.
+function sides(seen) {
+  const [image, text] = [seen?.image, seen?.text].map((loss) => Math.max(0, loss ?? 0));
+  return image && text ? ` · picture ${Math.round((100 * image) / (image + text))} %` : "";
+}
+
+export class Panel {
+  constructor(place, known, { onpick, onchange, onlook }) {
+    Object.assign(this, { place, known, onpick, onchange, onlook });
+    this.cards = new Map();
+    this.k = PAGE;
+    this.input = make("textarea", {
+      className: "relation", rows: 1, maxLength: 500, placeholder: "are alike in general", spellcheck: false,
+      "aria-label": place ? "Second relation, in any words" : "Relation, in any words",
+      oninput: () => this.later(() => this.choose(this.input.value.trim()), 300),
+      onkeydown: (event) => {
+        if (event.key !== "Enter") return;
+        event.preventDefault();
+        this.list.querySelector(".card")?.focus();
+      },
+    });
+    this.chips = make("div", { className: "chips", role: "group", "aria-label": "Known relations" });
+    this.note = make("p", { className: "note", role: "alert", hidden: true });
+    this.list = make("ul", { className: "cards" });
+    this.more = make("button", { className: "quiet more", type: "button", hidden: true, onclick: () => this.grow() }, "More");
+    const label = place ? "Neighbours under the second relation" : "Neighbours";
+    this.element = make("section", { className: "panel", "aria-label": label },
+      make("div", { className: "ask" }, make("span", { className: "lead" }, "Things that"), this.input),
+      this.chips, this.note, this.list, this.more);
+  }
+
+  get terms() {
+    return state.panels[this.place];
+  }
+
+  set terms(terms) {
+    state.panels[this.place] = terms;
+  }
+
+  later(act, milliseconds) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(act, milliseconds);
+  }
+
+  choose(text) {
+    this.terms = text ? [{ text, weight: 1 }] : [];
+    this.k = PAGE;
+    this.onchange();
+    this.show();
+  }
+
+  weigh(text, weight) {
+    const rest = this.terms.filter((term) => term.text !== text);
+    this.terms = weight ? [...rest, { text, weight }] : rest;
+    this.say();
+    this.later(() => { this.onchange(); this.refresh(); }, 120);
+  }
+
+  grow() {
+    this.k += PAGE;
+    this.refresh();
+  }
+
+  show() {
+    this.chips.className = state.mixes ? "sliders" : "chips";
+    this.chips.replaceChildren(...(state.mixes ? this.sliders() : this.buttons()));
+    const pressed = this.chips.querySelector("[aria-pressed=true]");
+    if (pressed) this.chips.scrollLeft = pressed.offsetLeft - this.chips.offsetLeft - 8;
+    this.say();
+    return this.refresh();
+  }
+
+  say() {
+    const size = (weight) => (Math.abs(weight) === 1 ? "" : `${Math.abs(weight)} × `);
+    const sign = (weight, place) => (weight < 0 ? "− " : place ? "+ " : "");
+    const words = this.terms.map(({ text, weight }, place) => sign(weight, place) + size(weight) + text);
+    if (document.activeElement !== this.input) this.input.value = words.join(" ");
+    this.input.readOnly = this.terms.length > 1;
+  }
+
+  buttons() {
+    const chosen = this.terms.length === 1 ? this.terms[0].text : this.terms.length ? null : "";
+    return ["", ...this.known].map((text) => make("button", {
+      type: "button", className: "chip", "aria-pressed": String(text === chosen), onclick: () => {
+        this.input.value = text;
+        this.choose(text);
+        this.chips.querySelector("[aria-pressed=true]")?.focus({ preventScroll: true });
+      },
+    }, text || "are alike in general"));
+  }
+
+  sliders() {
+    const typed = this.terms.map((term) => term.text).filter((text) => !this.known.includes(text));
+    return [...typed, ...this.known].map((text) => {
+      const weight = this.terms.find((term) => term.text === text)?.weight ?? 0;
+      const shown = make("output", {}, weight.toFixed(1));
+      const range = make("input", { type: "range", min: -1, max: 1, step: 0.1, value: weight, oninput: () => {
+        shown.textContent = Number(range.value).toFixed(1);
+        row.classList.toggle("used", Number(range.value) !== 0);
+        this.weigh(text, Number(range.value));
+      } });
+      const row = make("label", { className: weight ? "used" : "" }, make("span", {}, text), range, shown);
+      return row;
+    });
+  }
+
+  relation() {
+    const terms = this.terms;
+    if (!terms.length) return null;
+    if (terms.length === 1 && terms[0].weight === 1) return terms[0].text;
+    return Object.fromEntries(terms.map(({ text, weight }) => [text, weight]));
+  }
+
+  async refresh() {
+    this.asked?.abort();
+    this.asked = new AbortController();
+    this.element.setAttribute("aria-busy", "true");
+    const query = { relation: this.relation(), k: this.k, explain: state.looks, ...(state.where && { where: state.where }) };
+    try {
+      this.put((await search(source(), query, this.asked.signal)).hits);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.tell(error.message);
+    }
+    this.element.removeAttribute("aria-busy");
+  }
+
+  tell(words) {
+    this.note.textContent = words;
+    this.note.hidden = !words;
+  }
+
+  put(hits) {
+    this.tell(hits.length ? "" : "Nothing passes the filter.");
+    const old = this.cards;
+    this.cards = new Map();
+    for (const hit of hits) {
+      const detail = hit.score.toFixed(2) + sides(hit.explanation?.hit);
+      const card = old.get(hit.id) ?? makeCard(hit, { onpick: this.onpick, detail });
+      this.cards.set(hit.id, card);
+      this.renew(card, hit, detail);
+    }
+    const cards = [...this.cards.values()];
+    arrange(this.list, cards);
+    cards.forEach((card, place) => { card.firstChild.tabIndex = place ? -1 : 0; });
+    this.more.hidden = hits.length < this.k;
+    if (hits.length) this.onlook(this, hits[0]);
+    say(`${hits.length} neighbours that ${this.input.value || "are alike"}`);
+  }
+
+  renew(card, hit, detail) {
+    const button = card.firstChild;
+    button.querySelector(".detail").textContent = detail;
+    button.setAttribute("aria-label", `${nameOf(hit)}, ${detail}`);
+    button.querySelector(".heat")?.remove();
+    const image = button.querySelector("img");
+    const grid = hit.explanation?.hit.grid;
+    if (grid && image) {
+      const lay = () => image.after(heat(grid, image));
+      image.complete && image.naturalWidth ? lay() : image.addEventListener("load", lay, { once: true });
+    }
+    if (hit.probability !== null) button.title = `${Math.round(hit.probability * 100)} % of pairs that score so are linked`;
+    button.onmouseenter = button.onfocus = () => this.onlook(this, hit);
+  }
+}

@@ -1,0 +1,50 @@
+// What the page shows, as a link. In: the address. Out: the same as values, and back again.
+
+export const state = read();
+
+// A panel's relations: [{text, weight}]; none at all is likeness in general.
+function readPanel(word) {
+  if (!word) return [];
+  if (!word.includes("~")) return [{ text: word, weight: 1 }];
+  return word.split("|").map((term) => {
+    const [weight, ...text] = term.split("~");
+    return { text: text.join("~"), weight: Math.max(-1, Math.min(1, Number(weight) || 0)) };
+  });
+}
+
+function writePanel(terms) {
+  if (terms.length === 1 && terms[0].weight === 1) return terms[0].text;
+  return terms.map(({ text, weight }) => `${weight}~${text}`).join("|");
+}
+
+function read() {
+  const words = new URLSearchParams(location.search);
+  return {
+    item: words.get("item"),
+    text: words.get("text"),
+    where: words.get("where") ?? "",
+    looks: words.has("look"),
+    panels: words.getAll("under").slice(0, 2).map(readPanel),
+    mixes: words.has("mix"),
+  };
+}
+
+export function write({ isNew }) {
+  const words = new URLSearchParams();
+  if (state.item) words.set("item", state.item);
+  if (state.text) words.set("text", state.text);
+  if (state.item || state.text) for (const terms of state.panels) words.append("under", writePanel(terms));
+  if (state.where) words.set("where", state.where);
+  if (state.looks) words.set("look", "");
+  if (state.mixes) words.set("mix", "");
+  const link = words.size ? `?${words}` : location.pathname;
+  history[isNew ? "pushState" : "replaceState"](null, "", link);
+}
+
+export const source = () => ({ item: state.item, text: state.text, file: state.file });
+
+export const isHome = () => !state.item && !state.text && !state.file;
+
+export function goBack() {
+  Object.assign(state, read(), { file: null });
+}

@@ -1,0 +1,114 @@
+"""Metadata as columns of the table, so that filters may name it.
+
+In: items; the schema of a table.
+Out: typed Arrow columns; a row's metadata as the item had it.
+This file does not know of tokens or vectors.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from relatum.errors import StoreError
+from relatum.items import Item
+
+OURS = ("id", "text", "thumbnail", "vector", "groups", "links")
+OURS += ("image_pooled", "text_pooled", "image_tokens", "text_tokens")
+PLAIN = (pa.string(), pa.bool_(), pa.int64(), pa.float64(), pa.list_(pa.string()))
+
+
+class Columns:
+    """The metadata columns: each key's field. The field says the key, and if it holds JSON."""
+
+    def __init__(self, fields: Sequence[pa.Field]) -> None:
+        """Take the fields of a table, the store's own included."""
+        named = [field for field in fields if field.metadata and b"key" in field.metadata]
+        self.fields = {field.metadata[b"key"].decode(): field for field in named}
+
+    @classmethod
+    def plan(cls, items: Sequence[Item]) -> "Columns":
+        """Give each metadata key a name for SQL and the type of its values, or JSON."""
+        values: dict[str, list[object]] = {}
+        for item in items:
+            for key, value in item.metadata.items():
+                values.setdefault(key, []).append(clean(value))
+        taken: set[str] = set(OURS)
+        fields: list[pa.Field] = []
+        for key, column in values.items():
+            name, kind = _safe_name(key, taken), _arrow_type(column)
+            taken.add(name.lower())
+            facts = {"key": clean(key), "json": "" if kind else "true"}
+            fields.append(pa.field(name, kind or pa.string(), metadata=facts))
+        return cls(fields)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Return the name in SQL of each metadata key."""
+        return {key: field.name for key, field in self.fields.items()}
+
+    def arrays(self, items: Sequence[Item]) -> dict[pa.Field, pa.Array]:
+        """Return the columns of items; `StoreError` for a key or a value that does not fit."""
+        for item in items:
+            if unknown := [key for key in item.metadata if clean(key) not in self.fields]:
+                what = f"item {item.id!r}: the store has no metadata {unknown[0]!r}"
+                raise StoreError(what, fix="leave it out, or build the store again")
+        rows = [{clean(key): value for key, value in item.metadata.items()} for item in items]
+        return {
+            field: _column([row.get(key) for row in rows], key, field)
+            for key, field in self.fields.items()
+        }
+
+    def metadata(self, row: Mapping[str, Any]) -> dict[str, object]:
+        """Return a row's metadata as the item had it."""
+        found = {key: row[field.name] for key, field in self.fields.items()}
+        return {
+            key: json.loads(value) if _is_json(self.fields[key]) and value else value
+            for key, value in found.items()
+        }
+
+
+def clean(value: Any) -> Any:  # noqa: ANN401 - whatever metadata holds
+    """Replace what UTF-8 cannot hold: half a surrogate pair, as JSON may bring one."""
+    if isinstance(value, list | tuple):
+        return [clean(one) for one in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _column(values: Sequence[object], key: str, field: pa.Field) -> pa.Array:
+    if _is_json(field):
+        values = [None if v is None else json.dumps(v, default=str) for v in values]
+    try:
+        return pa.array(map(clean, values), field.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        what = f"metadata {key!r}: expected {field.type}, got another kind: {error}"
+        raise StoreError(" ".join(what.split()), fix="correct it, or build again") from error
+
+
+def _is_json(field: pa.Field) -> bool:
+    return field.metadata[b"json"] == b"true"
+
+
+def _safe_name(key: str, taken: set[str]) -> str:
+    """Return a column name that is an identifier and not taken, whatever its case.
+
+    >>> _safe_name("vector", {"vector"}), _safe_name("2nd colour", set()), _safe_name("room", set())
+    ('vector_', 'm_2nd_colour', 'room')
+    """
+    name = re.sub(r"\W", "_", key)
+    name = name if name[:1].isalpha() else f"m_{name}"
+    while name.lower() in taken:
+        name += "_"
+    return name
+
+
+def _arrow_type(values: Sequence[object]) -> pa.DataType | None:
+    """Return the type that holds all values, or None where only JSON does."""
+    try:
+        kind = pa.array(values).type
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return None
+    kind = {pa.null(): pa.string(), pa.list_(pa.null()): pa.list_(pa.string())}.get(kind, kind)
+    return kind if kind in PLAIN else None

@@ -1,0 +1,115 @@
+"""What is asked of a store and what it answers.
+
+In: a source, relations and conditions.
+Out: the same as frozen values; misuse is refused as they are made.
+This file does not know how an answer is found.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from relatum.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question: what stands in a relation to a source?
+
+    The source is an item's id, or a text and/or a picture. `relation` is any text, several texts
+    with their weights ({"same room": 1, "same kind": -1}), or None: the null relation. A hit passes
+    the SQL filter `where`, has a probability of at least `min_score`, and with `exclude_linked` is
+    not linked to the item under any of the relations. `k` hits follow the first `offset`; with
+    `explain` the best of them say what carried them.
+    """
+
+    item: str | None = None
+    text: str | None = None
+    image: Path | bytes | Image.Image | None = None
+    relation: str | Mapping[str, float | int] | None = None
+    k: int = 10
+    offset: int = 0
+    where: str | None = None
+    min_score: float | None = None
+    exclude_linked: bool = False
+    explain: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be answered: `ValueError` for misuse, `StoreError` for a number."""
+        if (self.item is None) == (self.text is None and self.image is None):
+            raise ValueError("expected one source: item, or text and/or image")
+        if self.k < 1 or self.offset < 0:
+            what = f"expected k of at least 1 and offset of at least 0, got {self.k}, {self.offset}"
+            raise StoreError(what)
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
+            raise StoreError(f"expected min_score, a probability, in [0, 1], got {self.min_score}")
+        weights = self.weights.values()
+        if not any(weights) or not all(map(math.isfinite, weights)):
+            raise StoreError(f"expected finite weights, not all 0, got {[*weights]}")
+        if any(text is not None and not text.strip() for text in self.weights):
+            raise StoreError("the relation is empty", fix="describe it in words, or leave it out")
+
+    @property
+    def weights(self) -> dict[str | None, float]:
+        """Return the relations' texts with their weights.
+
+        >>> Query(item="a", relation="go together").weights
+        {'go together': 1.0}
+        """
+        if not self.relation or isinstance(self.relation, str):
+            return {self.relation if isinstance(self.relation, str) else None: 1.0}
+        return {text: float(weight) for text, weight in self.relation.items()}
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """How much of a score each part of an item carries: what is lost when it is hidden.
+
+    `grid` holds the picture's regions row by row; `words` pairs slices of the text with their
+    weights; `image` and `text` are what is lost without the whole picture or the whole text.
+    None where the item has no such part.
+    """
+
+    grid: tuple[tuple[float, ...], ...] | None
+    words: tuple[tuple[str, float], ...] | None
+    image: float | None
+    text: float | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What carried a match, seen from both ends."""
+
+    query: Attribution
+    hit: Attribution
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An item that was found. `rank` counts from 1, `offset` included.
+
+    `score` is the cosine under the relation, or the weighted sum of cosines. `probability` is how
+    often pairs of that score are linked; None where the store has no calibration.
+    """
+
+    rank: int
+    id: str
+    score: float
+    probability: float | None
+    text: str | None
+    metadata: Mapping[str, object]
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True)
+class Tie:
+    """How well a known relation fits two items. `is_linked`: the catalogue links them so."""
+
+    relation: str
+    text: str
+    score: float
+    probability: float | None
+    is_linked: bool

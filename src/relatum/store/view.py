@@ -1,0 +1,148 @@
+"""One version of a store's table, as LanceDB reads it.
+
+In: ids, vectors, SQL filters.
+Out: rows; what LanceDB cannot do as a `StoreError`.
+This file does not know of models or relations.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from jaxtyping import Float
+from lancedb.index import BTree, IvfSq
+from lancedb.query import LanceVectorQueryBuilder
+from lancedb.table import Table
+from torch import Tensor
+
+from relatum.errors import StoreError
+
+INDEX_FROM = 50_000  # rows from which an approximate index is faster than looking at all
+PARTITION = 1024  # rows a partition of the index, about
+PROBES = 16  # partitions looked at, at least
+WORDS = 600  # of a filter, strings and listed numbers aside: some longer ones end the process
+HOW = "write it like room = 'Kitchen' AND width_cm < 80"
+
+
+@dataclass(frozen=True)
+class View:
+    """A table as it is now; later writes do not change what it reads."""
+
+    table: Table
+    path: Path | str
+
+    def find(self, ids: Sequence[str], names: Sequence[str]) -> pa.Table:
+        """Return columns of items in the order asked; `StoreError` where one is missing."""
+        found = self.having(ids, names)
+        rows = {name: row for row, name in enumerate(found["id"].to_pylist())}
+        for name in ids:
+            if name not in rows:
+                what, fix = f"no item {name!r} in the store", "name an id of its catalogue"
+                raise StoreError(what, where=self.path, fix=fix)
+        return found.take([rows[name] for name in ids])
+
+    def having(self, ids: Sequence[str], names: Sequence[str]) -> pa.Table:
+        """Return columns of those of the ids that the store has, in any order."""
+        search = self.table.search().where(f"id IN ({quoted(ids)})")
+        with lance_errors(self.path):
+            return search.select(list(dict.fromkeys(["id", *names]))).to_arrow()
+
+    def page(self, names: Sequence[str], where: str | None, k: int, offset: int) -> pa.Table:
+        """Return columns of some rows that pass an SQL filter, in the order of the table."""
+        with lance_errors(self.path, where):
+            search = self.table.search()
+            search = search if where is None else search.where(where)
+            return search.select(list(names)).limit(k).offset(offset).to_arrow()
+
+    def nearest(
+        self, vector: Float[Tensor, " dim"], names: Sequence[str], where: str | None, limit: int
+    ) -> pa.Table:
+        """Return columns of the `limit` rows of largest dot product that pass an SQL filter."""
+        found = self._nearest(vector, names, where, limit, is_exact=False)
+        if len(found) < limit and self.count() >= INDEX_FROM:  # it may not have looked everywhere
+            return self._nearest(vector, names, where, limit, is_exact=True)
+        return found
+
+    def _nearest(
+        self,
+        vector: Float[Tensor, " dim"],
+        names: Sequence[str],
+        where: str | None,
+        limit: int,
+        *,
+        is_exact: bool,
+    ) -> pa.Table:
+        search = LanceVectorQueryBuilder(self.table, vector.numpy(), "vector").distance_type("dot")
+        search = search.limit(limit).select([*names, "_distance"])
+        if is_exact:
+            search = search.bypass_vector_index()
+        else:
+            probes = max(PROBES, limit // 8)
+            search = (
+                search.minimum_nprobes(probes).maximum_nprobes(0).refine_factor(1)
+            )  # in full precision
+        with lance_errors(self.path, where):
+            return (search if where is None else search.where(where, prefilter=True)).to_arrow()
+
+    def count(self, where: str | None = None) -> int:
+        """Return how many rows pass an SQL filter."""
+        with lance_errors(self.path, where):
+            return self.table.count_rows(where)
+
+    def index(self) -> None:
+        """Give the vectors and the ids an index, where there are rows enough."""
+        count = self.count()
+        indexed = {name for index in self.table.list_indices() for name in index.columns}
+        if count < INDEX_FROM or indexed:
+            return
+        parts = max(1, count // PARTITION)
+        config = IvfSq(distance_type="dot", num_partitions=parts, max_iterations=20)
+        with lance_errors(self.path):
+            self.table.create_index("id", config=BTree())
+            self.table.create_index("vector", config=config)
+
+
+def quoted(ids: Sequence[str]) -> str:
+    """Return ids as a list of SQL strings.
+
+    >>> quoted(["a", "it's"])
+    "'a', 'it''s'"
+    """
+    names = (name.encode("utf-8", "replace").decode() for name in dict.fromkeys(ids))
+    return ", ".join("'" + name.replace("'", "''") + "'" for name in names) or "NULL"
+
+
+def check_filter(where: str) -> None:
+    """Refuse a filter with a second statement, or so long that LanceDB's parser may crash.
+
+    >>> check_filter("room = 'Kitchen; Bath' AND width_cm < 80")
+    """
+    bare = re.sub(r"'[^']*'|\"[^\"]*\"|`[^`]*`", " '' ", where)
+    words = re.findall(r"\w+|[^\w\s,]", re.sub(r",\s*[-\d.']+(?=\s*[,)])", ",", bare))
+    if ";" in bare:
+        raise StoreError(f"cannot read the filter {where[:200]!r}: it holds a ';'", fix=HOW)
+    if len(words) > WORDS:
+        what = f"cannot read the filter {where[:60]!r}...: {len(words)} words and signs"
+        raise StoreError(what, fix=f"write at most {WORDS}; IN (...) may list any number")
+
+
+@contextmanager
+def lance_errors(path: Path | str, where: str | None = None) -> Iterator[None]:
+    """Turn what LanceDB says of a filter, or of files it cannot use, into a `StoreError`."""
+    if where is not None:
+        check_filter(where)
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        line = str(error).strip().split("\n")[0].removeprefix("Invalid input, ")
+        line = re.sub(r", \S+\.rs:\d+:\d+$", "", line)  # the place in LanceDB's own code
+        if where is not None and (isinstance(error, ValueError) or "filter expression" in line):
+            line = line.split("filter expression to batch: ")[-1]
+            raise StoreError(f"cannot read the filter {where!r}: {line}", fix=HOW) from error
+        if not line.startswith(("lance error", "Table ")):
+            raise
+        fix = "free some space" if "No space left" in line else "open it again or build it again"
+        raise StoreError(f"cannot use the items table: {line}", where=path, fix=fix) from error

@@ -1,0 +1,275 @@
+"""What the page promises: a person who has never seen it finds their way, by mouse or by keys."""
+
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import unquote_plus
+
+import pytest
+import uvicorn
+
+pytest.importorskip("playwright.sync_api", reason="the page is driven by playwright")
+pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe judges the page")
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
+
+from conftest import draw
+from relatum import Catalogue, Config, Store, train
+from relatum.serve import create_app
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update"
+).split()
+SAME, SHAPE = "are of the same colour", "have the same shape"
+
+
+@pytest.fixture(scope="module")
+def address(
+    catalogue: Catalogue,
+    settings: Callable[..., Config],
+    cache: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    steps = {"training__steps": 60, "training__learning_rate": 5e-3}  # until relations differ
+    model = train(catalogue, settings(split__test_items=0.2, **steps), cache=cache)
+    store = Store.build(model, catalogue, tmp_path_factory.mktemp("page") / "store", cache=cache)
+    settings_ = uvicorn.Config(create_app(store), port=0, log_config=None, ws="none")
+    server = uvicorn.Server(settings_)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """A page that fails the test if anything goes wrong in it, or it asks another machine."""
+    yield from open_page(browser, address)
+
+
+def open_page(browser: Browser, address: str, **options: object) -> Iterator[Page]:
+    faults: list[str] = []
+    context = browser.new_context(base_url=address, reduced_motion="reduce", **cast(Any, options))
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.on("console", lambda said: faults.append(said.text) if is_fault(said) else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    near = (address, "blob:")
+    page.on("request", lambda a: None if a.url.startswith(near) else faults.append(a.url))
+    yield page
+    context.close()
+    assert not faults
+
+
+def is_fault(said: ConsoleMessage) -> bool:
+    return said.type == "error" and "status of 400" not in said.text  # that the page shows itself
+
+
+def visit(page: Page, path: str = "/") -> None:
+    page.goto(path)
+    page.wait_for_selector("body.ready")
+
+
+def names(page: Page, panel: int = 0) -> list[str]:
+    """Return what a panel shows, once its answer is there."""
+    one = page.locator(".panel").nth(panel)
+    expect(one).not_to_have_attribute("aria-busy", "true")
+    expect(one.locator(".card").first).to_be_visible()
+    return one.locator(".card .name").all_inner_texts()
+
+
+def test_click_a_thing_then_a_relation_and_the_neighbours_change(page: Page) -> None:
+    visit(page)
+    page.get_by_role("button", name="red ball a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("red ball a")
+    first = names(page)
+    assert len(first) == 24 and first[0] != "red ball a"
+    expect(page.get_by_role("button", name=SAME)).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name=SHAPE).click()
+    expect(page.get_by_label("Relation, in any words")).to_have_value(SHAPE)
+    second = names(page)
+    assert second != first
+    page.get_by_label("Relation, in any words").fill("look good beside one another")
+    page.wait_for_url("**look+good**")
+    assert names(page) != second
+    page.locator(".card").first.click()
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("red ball a")
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("red ball a")
+
+
+def test_two_relations_stand_side_by_side(page: Page) -> None:
+    visit(page, "/?item=i000")
+    page.get_by_role("button", name="Side by side").click()
+    expect(page.locator(".panel")).to_have_count(2)
+    assert names(page, 0) != names(page, 1)
+    page.get_by_role("button", name="Side by side").click()
+    expect(page.locator(".panel")).to_have_count(1)
+
+
+def test_sliders_mix_relations(page: Page) -> None:
+    visit(page, "/?item=i000")
+    page.get_by_role("button", name="Mix").click()
+    before = names(page)
+    slider = page.get_by_role("slider", name=SHAPE)
+    slider.focus()
+    for _ in range(10):
+        slider.press("ArrowLeft")
+    expect(page.get_by_label("Relation, in any words")).to_have_value(f"{SAME} − {SHAPE}")
+    page.wait_for_url(lambda url: "-1~have" in unquote_plus(url))
+    assert names(page) != before
+
+
+def test_a_link_brings_everything_back(page: Page) -> None:
+    visit(page, f"/?item=i005&under={SHAPE}&under=1~{SAME}|-0.5~is larger than&where=size > 1&mix=")
+    expect(page.get_by_role("heading", level=1)).to_have_text("red box b")
+    expect(page.locator(".panel")).to_have_count(2)
+    slider = page.locator(".panel").nth(1).get_by_role("slider", name="is larger than")
+    expect(slider).to_have_value("-0.5")
+    shown = names(page, 0), names(page, 1)
+    page.reload()
+    page.wait_for_selector("body.ready")
+    assert (names(page, 0), names(page, 1)) == shown
+
+
+def test_filters_leave_out_what_does_not_pass(page: Page) -> None:
+    visit(page)
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_label("colour").select_option("blue")
+    expect(page.locator("#stage .card").first).to_contain_text("blue")
+    expect(page.locator("#stage .card")).to_have_count(12)
+    page.get_by_label("or any condition").fill("nonsense = 1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("nonsense")
+
+
+def test_why_shows_heat_and_words(page: Page) -> None:
+    visit(page, "/?item=i001")
+    page.get_by_role("button", name="Why?").click()
+    expect(page.locator("#source canvas.heat")).to_be_visible()
+    expect(page.locator("#source mark").first).to_be_visible()
+    expect(page.locator("#stage canvas.heat").first).to_be_attached()
+
+
+def test_a_picture_of_your_own_finds_neighbours(page: Page, tmp_path: Path) -> None:
+    draw("red", "box", 15).save(tmp_path / "mine.png")
+    visit(page)
+    page.locator("#file").set_input_files(tmp_path / "mine.png")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your picture")
+    before = names(page)
+    page.get_by_role("button", name=SHAPE).click()
+    assert names(page) != before
+    (tmp_path / "bad.png").write_bytes(b"<svg/>")
+    page.locator("#file").set_input_files(tmp_path / "bad.png")
+    expect(page.get_by_role("alert")).to_contain_text("the picture is none of")
+
+
+def test_a_picture_may_be_dropped(page: Page) -> None:
+    visit(page)
+    page.evaluate(
+        """async () => {
+          const canvas = new OffscreenCanvas(40, 40);
+          canvas.getContext("2d").fillRect(9, 9, 20, 20);
+          const data = new DataTransfer();
+          data.items.add(new File([await canvas.convertToBlob()], "a.png", { type: "image/png" }));
+          for (const kind of ["dragenter", "drop"])
+            window.dispatchEvent(new DragEvent(kind, { dataTransfer: data, cancelable: true }));
+        }"""
+    )
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your picture")
+    assert names(page)
+
+
+def test_all_of_it_works_with_keys(page: Page) -> None:
+    visit(page)
+    page.keyboard.press("/")
+    expect(page.get_by_label("Find a thing")).to_be_focused()
+    page.keyboard.type("red ball")
+    expect(page.get_by_role("heading", level=1)).to_have_text("red ball")
+    assert names(page)
+    page.keyboard.press("Enter")
+    cards = page.locator(".card")
+    expect(cards.first).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(cards.nth(1)).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.className") == "card"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    name = page.locator(".card:focus .name").inner_text()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    page.keyboard.press("Escape")
+    expect(page.locator("#source")).to_be_hidden()
+
+
+def test_words_of_strangers_stay_words(page: Page) -> None:
+    visit(page, "/?text=<img src=x onerror=alert(1)>&under=<script>alert(1)</script>")
+    expect(page.get_by_role("heading", level=1)).to_have_text("<img src=x onerror=alert(1)>")
+    assert page.locator("#stage script, #source img").count() == 0
+
+
+VIEWS = ["/", f"/?item=i000&under={SAME}&under={SHAPE}&look=", "/?item=i000&mix="]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_to_mend(browser: Browser, address: str, scheme: str) -> None:
+    for page in open_page(browser, address, color_scheme=scheme):
+        rules = {
+            "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+        }
+        for view in VIEWS:
+            visit(page, view)
+            page.evaluate("document.getElementById('filter').click()")
+            found = Axe().run(page, options=rules)
+            assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("width", [320, 768])
+def test_nothing_is_wider_than_the_window(browser: Browser, address: str, width: int) -> None:
+    for page in open_page(browser, address, viewport={"width": width, "height": 740}):
+        for view in VIEWS:
+            visit(page, view)
+            page.wait_for_load_state("networkidle")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            small = page.evaluate(
+                """[...document.querySelectorAll("button, select, input:not(.hidden)")]
+                   .filter((one) => one.checkVisibility() && one.getBoundingClientRect().width)
+                   .filter((one) => Math.min(one.offsetWidth, one.offsetHeight) < 24)
+                   .map((one) => one.outerHTML)"""
+            )
+            assert small == []
+
+
+def test_a_closed_store_asks_for_its_token(browser: Browser, address: str) -> None:
+    def guard(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer secret":
+            route.continue_()
+        else:
+            route.fulfill(status=401, json={"error": {"message": "send the token"}})
+
+    context = browser.new_context(base_url=address)
+    page = context.new_page()
+    page.route("**/v1/**", guard)
+    page.goto("/")
+    page.get_by_role("textbox", name="Token").fill("secret")
+    page.get_by_role("button", name="Open").click()
+    expect(page.locator(".card img").first).to_have_attribute("src", re.compile("^blob:"))
+    context.close()
