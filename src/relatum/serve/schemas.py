@@ -57,9 +57,9 @@ def _decode(value: object) -> object:
         raise ValueError("expected a picture's bytes in base64") from error
 
 
-def _plain(value: str) -> str:
-    """Refuse what no file or index can hold."""
-    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+def _plain(value: str | None) -> str | None:
+    """Refuse what no file or index can hold; what is left out is None."""
+    if value is not None and re.search("[\0\ud800-\udfff]", value):
         raise ValueError("expected text without NUL characters and lone surrogates")
     return value
 
