@@ -23,8 +23,9 @@ from sklearn.metrics import adjusted_mutual_info_score, roc_auc_score
 from relatum import Catalogue, Config, train
 from relatum.catalogue import Group, Link
 from relatum.metrics import bootstrap
+from relatum.protocols.contestant import Participants, from_model
 from relatum.protocols.questions import build_questions
-from relatum.protocols.retrieval import Outcome, measure, model_method
+from relatum.protocols.retrieval import Outcome, measure
 from relatum.relations import Plan, Source
 from relatum.relations.builders import build
 from relatum.relations.noise import measure_noise
@@ -240,9 +241,10 @@ def trained(given: Catalogue, whole: Catalogue, seed: int, cache: Path | None) -
     model = train(given, Config(seed=seed), cache=cache)
     assert model.split is not None
     by_id = {item.id: item for item in whole.items}
-    tokens = model.encode([by_id[name] for name in model.split.test], cache=cache)
+    items = [by_id[name] for name in model.split.test]
+    asked = Participants(items, model.encode(items, cache=cache))
     questions = build_questions(whole, model.split.test, relations=[RELATION])
-    return measure("", model_method(model, tokens, ("both",)), questions)
+    return measure("", from_model("", model).method(asked, ("both",)), questions)
 
 
 def main() -> None:

@@ -204,7 +204,7 @@ def _cell(one: Neighbours, rank: int) -> Text:
 
 def render_page(done: Quickstart, store: Store) -> str:
     """Return the neighbours as one HTML page with everything in it but the report it links to."""
-    template = resources.files("relatum").joinpath("page.html").read_text("utf-8")
+    template = resources.files("relatum").joinpath("quickstart.html").read_text("utf-8")
     name, text = escape(_name(done.item)), escape(done.item.text or "")
     columns = "\n".join(
         _column(one, {item.id: item for item in store.items([hit.id for hit in one.hits])})

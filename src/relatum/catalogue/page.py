@@ -10,13 +10,23 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
-from string import Template
 
 from relatum.errors import DataError
 from relatum.items import Item, read_image
+from relatum.page import frame
 
 SIZE = 96  # pixels of a thumbnail
+STYLE = """
+p { max-width: 46rem; }
+th, td { padding: .35rem .6rem; text-align: left; vertical-align: top; }
+thead th { border-bottom: 2px solid var(--line); vertical-align: bottom; color: var(--soft); }
+tbody tr > * { border-top: 1px solid var(--line); }
+td.number { text-align: right; white-space: nowrap; }
+figure { display: inline-block; margin: 0 .4rem .4rem 0; width: 5.5rem; vertical-align: top; }
+figure img, figure .none { width: 5.5rem; height: 5.5rem; object-fit: contain; background: #fff;
+  border: 1px solid var(--line); border-radius: 3px; }
+figcaption { font-size: .7rem; line-height: 1.3; color: var(--soft); overflow-wrap: anywhere; }
+"""
 Cell = str | int | float | tuple[Item, ...] | None
 
 
@@ -31,12 +41,8 @@ class Table:
 
 
 def page(title: str, headline: str, tables: Sequence[Table]) -> str:
-    """Fill the template."""
-    template = resources.files("relatum.catalogue").joinpath("page.html").read_text("utf-8")
-    sections = "\n".join(_section(table) for table in tables)
-    return Template(template).substitute(
-        title=escape(title), headline=escape(headline), sections=sections
-    )
+    """Fill the frame."""
+    return frame(title, headline, "\n".join(_section(table) for table in tables), STYLE)
 
 
 def markdown(title: str, headline: str, tables: Sequence[Table]) -> str:

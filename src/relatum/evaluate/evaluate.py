@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relatum.batch import Tokens
-from relatum.catalogue import Catalogue, Direction
+from relatum.catalogue import Catalogue
 from relatum.encoders import encode_items, load_encoder
 from relatum.errors import CheckpointError, DataError
 from relatum.evaluate.baselines import constant_method, frozen_method, shuffled_method
@@ -30,9 +30,9 @@ from relatum.items import Item
 from relatum.model import Model
 from relatum.progress import Report as Progress
 from relatum.progress import silent
-from relatum.protocols.contestant import Participants
+from relatum.protocols.contestant import Participants, from_model
 from relatum.protocols.questions import ITEMS, some_of
-from relatum.protocols.retrieval import Method, Scores, measure, model_method
+from relatum.protocols.retrieval import Method, measure
 from relatum.rivals.frozen import tfidf
 from relatum.scores import WAYS
 from relatum.train import train, without_conditioning
@@ -141,30 +141,21 @@ def _methods(
     model: Model, twin: Model | None, tokens: Tokens, items: Sequence[Item], cache: Path | None
 ) -> dict[str, Method]:
     """Return the methods by name, from the frozen encoders to the model."""
-    untuned = tokens
+    asked, untuned = Participants(items, tokens), tokens
     if model.config.tuning != "frozen":
         encoder = load_encoder(model.config.encoder)
         untuned = encode_items(items, encoder, model.reduction, cache=cache)
     methods = {"frozen": frozen_method(untuned)}
     texts = [item.text for item in items]
     if any(texts):
-        methods["TF-IDF"] = _by_words(texts, items, tokens)
+        methods["TF-IDF"] = tfidf(texts).method(asked, ("both",))
     if model.config.model.conditioned:
         methods["null relation"] = constant_method(model, tokens)
         methods["constant relation"] = constant_method(model, tokens, text=CONSTANT)
     if twin is not None:
         methods["unconditioned"] = constant_method(twin, twin.encode(items, cache=cache), WAYS)
-    methods[_name(model)] = model_method(model, tokens)
+    methods[_name(model)] = from_model("", model).method(asked)
     return methods
-
-
-def _by_words(texts: Sequence[str | None], items: Sequence[Item], tokens: Tokens) -> Method:
-    method = tfidf(texts).method(Participants(items, tokens))
-
-    def score(direction: Direction) -> Scores:
-        return {"both": method(direction)["TT"]}
-
-    return score
 
 
 def _measure(
@@ -180,7 +171,7 @@ def _measure(
     named = dict(methods)
     if len(directions) > 1 and model.config.model.conditioned:
         last = named.pop(_name(model))
-        fused = model_method(model, tokens, ("both",))
+        fused = from_model("", model).method(Participants([], tokens), ("both",))
         named["shuffled relations"] = shuffled_method(fused, directions, seed)
         named[_name(model)] = last
     outcomes = []

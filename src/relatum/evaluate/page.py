@@ -9,8 +9,23 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
-from string import Template
+
+from relatum.page import frame
+
+STYLE = """
+h3 { font-size: 1.05rem; margin: 1.75rem 0 .25rem; }
+p, li { max-width: 46rem; }
+figure { margin: 0; color: var(--ink); }
+figure svg { max-width: 100%; height: auto; }
+figcaption { color: var(--soft); font-size: .9rem; max-width: 46rem; }
+th, td { padding: .35rem .6rem; text-align: right; vertical-align: top; }
+thead th { border-bottom: 2px solid var(--line); vertical-align: bottom; font-weight: 600;
+  color: var(--soft); }
+th[scope=row], th.label { text-align: left; font-weight: 500; }
+tr.first > * { border-top: 1px solid var(--line); }
+td small { display: block; color: var(--soft); font-size: .75rem; white-space: nowrap; }
+code { background: var(--band); padding: 0 .25em; border-radius: 3px; }
+"""
 
 
 @dataclass(frozen=True)
@@ -31,15 +46,14 @@ def page(
     plots: Sequence[tuple[str, str, str]],
     notes: Sequence[str],
 ) -> str:
-    """Fill the template."""
-    template = resources.files("relatum.evaluate").joinpath("page.html").read_text("utf-8")
-    return Template(template).substitute(
-        title=escape(title),
-        headline=escape(headline),
-        plots="\n".join(_plot(*plot) for plot in plots),
-        sections="\n".join(_section(*section) for section in sections),
-        notes="\n".join(f"<li>{_text(note)}</li>" for note in notes),
-    )
+    """Fill the frame."""
+    kept = "\n".join(f"<li>{_text(note)}</li>" for note in notes)
+    body = [
+        *(_plot(*plot) for plot in plots),
+        *(_section(*section) for section in sections),
+        f"<section><h2>What to keep in mind</h2>\n<ul>\n{kept}\n</ul></section>",
+    ]
+    return frame(title, headline, "\n".join(body), STYLE)
 
 
 def _plot(title: str, caption: str, svg: str) -> str:

@@ -64,7 +64,7 @@ def classify(
     relation = Direction(column, text, text) if conditioned else None
     known, wanted = _labelled(train.items, column, classes), _labelled(test.items, column, classes)
     seen, asked, named = (
-        functional.normalize(contestant.vectors(side, relation)[0].both, dim=-1).numpy()
+        functional.normalize(contestant.ends(side, relation)[0], dim=-1).numpy()
         for side in (train, test, texts)
     )
     labels = np.array([classes.index(str(train.items[row].metadata[column])) for row in known])

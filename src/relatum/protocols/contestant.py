@@ -6,7 +6,10 @@ This file does not know what is asked.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float
+from torch import Tensor
 
 from relatum.batch import Tokens, Vectors
 from relatum.catalogue import Direction
@@ -26,11 +29,16 @@ class Participants:
 
 @dataclass(frozen=True)
 class Contestant:
-    """`vectors(asked, direction)` gives the items as sources and as targets."""
+    """`vectors(asked, direction)` gives the items as sources and as targets.
+
+    A blind one does not read the relation. Where one vector an item is needed, it is that of the
+    last of its `ways`.
+    """
 
     name: str
     vectors: Callable[[Participants, Direction | None], tuple[Vectors, Vectors]]
     ways: Sequence[Way] = WAYS
+    is_blind: bool = False
 
     def method(self, asked: Participants, ways: Sequence[Way] | None = None) -> Method:
         """Return the contestant's scores of all items against all, by direction."""
@@ -40,6 +48,14 @@ class Contestant:
             return {way: compare(*ends, way).numpy() for way in ways or self.ways}
 
         return score
+
+    def ends(
+        self, asked: Participants, direction: Direction | None
+    ) -> tuple[Float[Tensor, "items dim"], Float[Tensor, "items dim"]]:
+        """Return one vector an item, as source and as target."""
+        part = {"TT": "text", "II": "image"}.get(self.ways[-1], "both")
+        sources, targets = self.vectors(asked, direction)
+        return getattr(sources, part), getattr(targets, part)
 
 
 def from_model(name: str, model: Model, *, symmetric: bool = False) -> Contestant:
@@ -54,11 +70,11 @@ def from_model(name: str, model: Model, *, symmetric: bool = False) -> Contestan
         inverse = inverse if symmetric else None
         return sources, sources if inverse == text else model.condition(asked.tokens, inverse)
 
-    return Contestant(name, vectors)
+    return Contestant(name, vectors, is_blind=not model.config.model.conditioned)
 
 
 def blind(contestant: Contestant) -> Contestant:
     """Ask under no relation, whatever the direction."""
-    return Contestant(
-        contestant.name, lambda asked, direction: contestant.vectors(asked, None), contestant.ways
+    return replace(
+        contestant, vectors=lambda asked, _: contestant.vectors(asked, None), is_blind=True
     )

@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from relatum.batch import Vectors
 from relatum.protocols.contestant import Contestant, Participants
 from relatum.protocols.questions import Questions
 
@@ -119,8 +117,8 @@ def _halves(
 
 
 def _pair_features(contestant: Contestant, asked: Participants, pairs: Pairs) -> np.ndarray:
-    sources, targets = contestant.vectors(asked, None)
-    a, b = _chosen(sources, contestant)[pairs.sources], _chosen(targets, contestant)[pairs.targets]
+    sources, targets = (one.numpy() for one in contestant.ends(asked, None))
+    a, b = sources[pairs.sources], targets[pairs.targets]
     return np.hstack([a * b, np.abs(a - b), _standing(contestant, asked, pairs)])
 
 
@@ -175,18 +173,11 @@ def _claims(
         hard = rng.permutation(np.argwhere(wrong & anything))[: len(true) // 2]
         easy = rng.permutation(np.argwhere(wrong & ~anything))[: len(true) - len(hard)]
         pairs = np.concatenate([true, hard, easy])
-        sources, targets = contestant.vectors(asked, one.direction)
-        a, b = _chosen(sources, contestant), _chosen(targets, contestant)
+        a, b = (end.numpy() for end in contestant.ends(asked, one.direction))
         features.append(a[pairs[:, 0]] * b[pairs[:, 1]])
         truths.append(np.arange(len(pairs)) < len(true))
         ends.append(pairs)
     return np.concatenate(features), np.concatenate(truths), np.concatenate(ends)
-
-
-def _chosen(vectors: Vectors, contestant: Contestant) -> Float[np.ndarray, "items dim"]:
-    name = {"TT": "text", "II": "image"}.get(contestant.ways[-1], "both")
-    chosen: torch.Tensor = getattr(vectors, name)
-    return chosen.numpy()
 
 
 def _probe() -> Pipeline:

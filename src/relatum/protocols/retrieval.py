@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from relatum.batch import Tokens
 from relatum.catalogue import Direction
 from relatum.metrics import (
     filtered_reciprocal,
@@ -21,9 +20,8 @@ from relatum.metrics import (
     rank_of_first,
     reciprocal,
 )
-from relatum.model import Model
 from relatum.protocols.questions import Questions
-from relatum.scores import WAYS, Way, compare
+from relatum.scores import Way
 
 Scores = Mapping[Way, Float[np.ndarray, "items items"]]
 Method = Callable[[Direction], Scores]
@@ -54,24 +52,6 @@ class Outcome:
     def mean(self, way: Way, metric: str) -> float:
         """Return the mean over directions of the mean over queries."""
         return macro_mean(self.groups(way, metric))
-
-
-def model_method(
-    model: Model, tokens: Tokens, ways: Sequence[Way] = WAYS, *, symmetric: bool = False
-) -> Method:
-    """Score by a model: sources under the direction's text, candidates under the null relation.
-
-    With `symmetric`, candidates are conditioned too, under the inverse text.
-    """
-
-    def score(direction: Direction) -> Scores:
-        sources = model.condition(tokens, direction.text)
-        inverse = direction.inverse if symmetric else None
-        same = inverse == direction.text
-        targets = sources if same else model.condition(tokens, inverse)
-        return {way: compare(sources, targets, way).numpy() for way in ways}
-
-    return score
 
 
 def measure(name: str, method: Method, questions: Sequence[Questions]) -> Outcome:

@@ -8,6 +8,7 @@ This file does not know of links.
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -29,7 +30,7 @@ WAYS: tuple[Way, ...] = ("TT", "II", "both")
 
 def frozen() -> Contestant:
     """Return the encoders' vectors as they come."""
-    return _from_text("frozen", lambda text, asked, direction: text)
+    return replace(_from_text("frozen", lambda text, asked, direction: text), is_blind=True)
 
 
 def concatenated(model: Model) -> Contestant:
@@ -93,7 +94,7 @@ def tfidf(texts: Sequence[str | None]) -> Contestant:
         made = Vectors(torch.zeros_like(text), text, text)
         return made, made
 
-    return Contestant("TF-IDF", vectors, ("TT",))
+    return Contestant("TF-IDF", vectors, ("TT",), is_blind=True)
 
 
 def with_words(blind: Contestant, model: Model) -> Contestant:

@@ -80,10 +80,8 @@ class View:
         if is_exact:
             search = search.bypass_vector_index()
         else:
-            probes = max(PROBES, limit // 8)
-            search = (
-                search.minimum_nprobes(probes).maximum_nprobes(0).refine_factor(1)
-            )  # in full precision
+            search = search.nprobes(max(PROBES, limit // 8))
+            search = search.refine_factor(2)  # twice as many, ordered in full precision
         with lance_errors(self.path, where):
             return (search if where is None else search.where(where, prefilter=True)).to_arrow()
 

@@ -7,7 +7,7 @@ This file does not know of other cells.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -88,21 +88,16 @@ def run_cell(
     sides = prepare(catalogue, model, split, section, cache)
     contestant = from_model(rival.name, model, symmetric=rival.recipe.symmetric)
     whole = section == "seen"
-    cells = [judge(contestant, sides, seed, fold, seconds, whole=whole, is_blind=rival.is_blind)]
+    cells = [judge(contestant, sides, seed, fold, seconds, whole=whole)]
     if rival.name == "unconditioned":
-        worded = with_words(contestant, model)
-        cells.append(judge(worded, sides, seed, fold, 0.0, whole=False, is_blind=False))
+        cells.append(judge(with_words(contestant, model), sides, seed, fold, 0.0, whole=False))
     if rival.name == "relatum":
         cells += [
-            judge(one, sides, seed, fold, 0.0, whole=whole, is_blind=one.name.startswith(BLIND))
-            for one in _untrained(model, sides)
+            judge(one, sides, seed, fold, 0.0, whole=whole) for one in _untrained(model, sides)
         ]
         nulled = blind(from_model("relatum, null relation", model))
-        cells.append(judge(nulled, sides, seed, fold, 0.0, whole=False, is_blind=True))
+        cells.append(judge(nulled, sides, seed, fold, 0.0, whole=False))
     return cells
-
-
-BLIND = ("frozen text", "frozen image", "frozen both", "TF-IDF")
 
 
 def _untrained(model: Model, sides: Sides) -> list[Contestant]:
@@ -110,7 +105,7 @@ def _untrained(model: Model, sides: Sides) -> list[Contestant]:
     plain = frozen()
     ways: list[tuple[str, Way]] = [("text", "TT"), ("image", "II"), ("both", "both")]
     return [
-        *(Contestant(f"frozen {name}", plain.vectors, (way,)) for name, way in ways),
+        *(replace(plain, name=f"frozen {name}", ways=(way,)) for name, way in ways),
         concatenated(model),
         product(model),
         word_basis(model, texts),
@@ -152,11 +147,10 @@ def judge(
     seconds: float,
     *,
     whole: bool,
-    is_blind: bool,
 ) -> Cell:
     """Answer the questions in the way that is best on validation items; `whole`: all protocols."""
     way = _best_way(contestant, sides)
-    chosen = Contestant(contestant.name, contestant.vectors, (way,))
+    chosen = replace(contestant, ways=(way,))
     outcome = measure(contestant.name, chosen.method(sides.test), sides.questions["test"])
     answers: Answers = (
         {
@@ -167,7 +161,7 @@ def judge(
         else {}
     )
     numbers = _other_protocols(chosen, sides) if whole else {}
-    return Cell(contestant.name, seed, fold, way, answers, numbers, seconds, is_blind)
+    return Cell(contestant.name, seed, fold, way, answers, numbers, seconds, contestant.is_blind)
 
 
 def _best_way(contestant: Contestant, sides: Sides) -> Way:
@@ -199,8 +193,6 @@ def _other_protocols(contestant: Contestant, sides: Sides) -> dict[str, float]:
 
 def _classify(contestant: Contestant, sides: Sides) -> dict[str, float]:
     """Return the mean over columns of the accuracies, under no relation and under the column's."""
-    if contestant.name.startswith(("frozen,", "TF-IDF")):
-        return {}  # these have no vector for a class's text
     found: dict[str, list[float]] = {}
     for column in find_columns(sides.train.items, sides.test.items):
         texts = class_texts(sides.train.items, column)

@@ -15,7 +15,8 @@ import torch
 from relatum.batch import Part, Pool, Vectors, draw_ask, draw_pool
 from relatum.encoders import forward_items
 from relatum.loss import Losses
-from relatum.protocols.retrieval import METRICS, measure, model_method
+from relatum.protocols.contestant import Participants, from_model
+from relatum.protocols.retrieval import METRICS, measure
 from relatum.train.run import Run
 
 
@@ -112,8 +113,9 @@ def validate(run: Run) -> float:
             run.model.forget_texts()
             with torch.no_grad():
                 tokens = forward_items(run.validation, run.model.encoder, run.model.reduction)
-        method = model_method(run.model, tokens, ("both",), symmetric=run.recipe.symmetric)
-        outcome = measure("", method, run.questions)
+        asked = Participants(run.validation, tokens)
+        model = from_model("", run.model, symmetric=run.recipe.symmetric)
+        outcome = measure("", model.method(asked, ("both",)), run.questions)
         score = sum(outcome.mean("both", metric) for metric in METRICS) / len(METRICS)
     if score > run.best_score or not run.questions:
         run.best_score, run.best_step = score, run.step

@@ -1,0 +1,5 @@
+"""`python -m relatum.cli`."""
+
+from relatum.cli import main
+
+main()

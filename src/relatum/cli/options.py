@@ -1,0 +1,46 @@
+"""What the commands share: the app, their common options, how they load and print.
+
+In: nothing.
+Out: names for the other files of this room.
+This file knows no command.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from relatum.catalogue import Catalogue
+
+app = typer.Typer(
+    help="Relation-conditioned multimodal representations: train, judge, index, search.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+SOURCE = "A catalogue folder, or the built-in furniture or survival."
+
+CatalogueName = Annotated[str, typer.Argument(metavar="CATALOGUE", help=SOURCE)]
+ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out what is bad and say so.")]
+Cache = Annotated[
+    Path | None, typer.Option(help="Token cache; default $RELATUM_CACHE or ~/.cache/relatum.")
+]
+
+
+def print_json(value: object) -> None:
+    """Write JSON for machines."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def load(source: str, *, skip_bad: bool) -> Catalogue:
+    """Load a catalogue, saying what was left out."""
+    catalogue = Catalogue.load(source, skip_bad=skip_bad)
+    for problem in catalogue.left_out:
+        sys.stderr.write(f"left out: {problem}\n")
+    return catalogue
