@@ -28,7 +28,8 @@ from relatum.store.columns import Columns
 from relatum.store.manifest import AGAIN, Manifest, Place
 from relatum.store.query import Hit, Query, Tie
 from relatum.store.rows import make_rows, read_tokens, read_vectors, token_columns
-from relatum.store.search import Search, links_under
+from relatum.store.search import Search
+from relatum.store.source import links_under
 from relatum.store.view import View, lance_errors, quoted
 
 FRESH = 1.0  # seconds within which a store sees what another process wrote

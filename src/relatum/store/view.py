@@ -40,9 +40,13 @@ class View:
         rows = {name: row for row, name in enumerate(found["id"].to_pylist())}
         for name in ids:
             if name not in rows:
-                what, fix = f"no item {name!r} in the store", "name an id of its catalogue"
-                raise StoreError(what, where=self.path, fix=fix)
+                raise self.missing(name)
         return found.take([rows[name] for name in ids])
+
+    def missing(self, name: str) -> StoreError:
+        """Return the error that says that no item has an id."""
+        what, fix = f"no item {name!r} in the store", "name an id of its catalogue"
+        return StoreError(what, where=self.path, fix=fix)
 
     def having(self, ids: Sequence[str], names: Sequence[str]) -> pa.Table:
         """Return columns of those of the ids that the store has, in any order."""
@@ -58,32 +62,48 @@ class View:
             return search.select(list(names)).limit(k).offset(offset).to_arrow()
 
     def nearest(
-        self, vector: Float[Tensor, " dim"], names: Sequence[str], where: str | None, limit: int
-    ) -> pa.Table:
-        """Return columns of the `limit` rows of largest dot product that pass an SQL filter."""
-        found = self._nearest(vector, names, where, limit, is_exact=False)
-        if len(found) < limit and self.count() >= INDEX_FROM:  # it may not have looked everywhere
-            return self._nearest(vector, names, where, limit, is_exact=True)
-        return found
+        self,
+        vectors: Float[Tensor, "queries dim"],
+        names: Sequence[str],
+        where: str | None,
+        limit: int,
+    ) -> list[pa.Table]:
+        """Return for each vector the `limit` rows of largest dot product that pass an SQL filter.
+
+        All vectors are looked for in one call: sixteen cost two to three times as much as one.
+        """
+        tables = self._nearest(vectors, names, where, limit, is_exact=False)
+        short = [row for row, found in enumerate(tables) if len(found) < limit]
+        if short and self.count() >= INDEX_FROM:  # it may not have looked everywhere
+            whole = self._nearest(vectors[short], names, where, limit, is_exact=True)
+            for row, found in zip(short, whole, strict=True):
+                tables[row] = found
+        return tables
 
     def _nearest(
         self,
-        vector: Float[Tensor, " dim"],
+        vectors: Float[Tensor, "queries dim"],
         names: Sequence[str],
         where: str | None,
         limit: int,
         *,
         is_exact: bool,
-    ) -> pa.Table:
-        search = LanceVectorQueryBuilder(self.table, vector.numpy(), "vector").distance_type("dot")
-        search = search.limit(limit).select([*names, "_distance"])
+    ) -> list[pa.Table]:
+        search = LanceVectorQueryBuilder(self.table, list(vectors.numpy()), "vector")
+        search = search.distance_type("dot").limit(limit).select([*names, "_distance"])
         if is_exact:
             search = search.bypass_vector_index()
         else:
             search = search.nprobes(max(PROBES, limit // 8))
             search = search.refine_factor(2)  # twice as many, ordered in full precision
         with lance_errors(self.path, where):
-            return (search if where is None else search.where(where, prefilter=True)).to_arrow()
+            search = search if where is None else search.where(where, prefilter=True)
+            found = search.to_arrow()
+        if len(vectors) == 1:
+            return [found]
+        numbers = found["query_index"].to_numpy()
+        found = found.drop_columns(["query_index"])
+        return [found.filter(pa.array(numbers == row)) for row in range(len(vectors))]
 
     def count(self, where: str | None = None) -> int:
         """Return how many rows pass an SQL filter."""

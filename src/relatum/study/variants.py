@@ -27,7 +27,8 @@ ABLATIONS: Mapping[str, Mapping[str, object]] = {
     "no hard negatives": {"training.hard_share": 0.0},
     "no group texts": {"training.group_share": 0.0},
     "no paraphrases": {"training.paraphrase_share": 0.0},
-    "no match of words": {"model.match": False},
+    "no words of their own for new texts": {"model.words": 0.0},
+    "no doubt of new texts": {"model.doubt": 0.0},
     "no null asks": {"training.null_share": 0.0},
     "the paper's three terms alone": {"loss.both": 0.0, "loss.across": 1.0, "loss.within": 1.0},
 }

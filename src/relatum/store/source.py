@@ -1,0 +1,154 @@
+"""Who asks: the sources of queries, looked up or encoded, all of them at once.
+
+In: queries, a view of the table, the model.
+Out: for each query an `Asked`, which collects what is found for it, or an error in its place.
+This file does not know of scores.
+"""
+
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from relatum.batch import Tokens
+from relatum.catalogue import directions
+from relatum.encoders import forward_items
+from relatum.errors import DataError, RelatumError
+from relatum.items import Item
+from relatum.model import Model
+from relatum.store.query import Query
+from relatum.store.rows import read_tokens, token_columns
+from relatum.store.view import View
+
+Sources = dict[int, "Asked | RelatumError"]
+
+
+@dataclass
+class Asked:
+    """A query with what is known of its source, and the rows found for it so far."""
+
+    query: Query
+    tokens: Tokens
+    item: Item | None = None  # None: not to be explained
+    groups: frozenset[str] = frozenset()
+    linked: frozenset[str] = frozenset()
+    vectors: Tensor = field(default_factory=lambda: torch.zeros(0))
+    seen: set[str] = field(default_factory=set)
+    pages: list[pa.Table] = field(default_factory=list)
+
+    @property
+    def weights(self) -> Float[Tensor, " relations"]:
+        """Return the weights of the relations, in the order of `vectors`."""
+        return torch.tensor([*self.query.weights.values()])
+
+    @property
+    def probe(self) -> Float[Tensor, " dim"]:
+        """Return what the vectors of hits are multiplied with."""
+        return self.weights @ self.vectors
+
+    def is_hit(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether a row is another item than the source, and not to be left out."""
+        if row["id"] == self.query.item or row["id"] in self.linked:
+            return False
+        return not self.groups or self.groups.isdisjoint(row["groups"] or ())
+
+    def take(self, found: pa.Table) -> None:
+        """Keep the new rows that are hits, best first.
+
+        A later row never comes before an earlier one, however many are asked for: so pages have no
+        doubles, even where an index finds other rows when it is asked for more.
+        """
+        keys = found.select(["id", *["groups"] * bool(self.groups)]).to_pylist()
+        rows = [n for n, row in enumerate(keys) if row["id"] not in self.seen and self.is_hit(row)]
+        self.seen |= {row["id"] for row in keys}
+        self.pages.append(found.take(pa.array(_in_order(found, keys, rows), pa.int64())))
+
+    def is_full(self) -> bool:
+        """Tell whether the page asked for is found."""
+        return sum(map(len, self.pages)) >= self.query.offset + self.query.k
+
+
+def look_up(queries: Mapping[int, Query], view: View, model: Model) -> Sources:
+    """Read the items that ask, in one call."""
+    if not queries:
+        return {}
+    names = ["text", "groups", "links", *token_columns(model)]
+    names += ["thumbnail"] * any(query.explain for query in queries.values())
+    found = view.having([query.item or "" for query in queries.values()], names)
+    tokens = read_tokens(model, found) if len(found) else None
+    rows = {id: row for row, id in enumerate(found["id"].to_pylist())}
+    known = {way.text for way in directions(model.relations)}
+    sources: Sources = {}
+    for place, query in queries.items():
+        row = rows.get(query.item or "")
+        if row is None or tokens is None:
+            sources[place] = view.missing(query.item or "")
+            continue
+        asked = sources[place] = Asked(query, tokens[row : row + 1])
+        if query.explain:
+            asked.item = stored_item(found.slice(row, 1))
+        if query.exclude_linked:
+            texts = {text for text, weight in query.weights.items() if weight > 0}
+            links = found.select(["groups", "links"]).slice(row, 1).to_pylist()[0]
+            asked.groups, asked.linked = links_under(links, texts if texts <= known else None)
+    return sources
+
+
+@torch.no_grad()
+def encode(queries: Mapping[int, Query], model: Model) -> Sources:
+    """Encode texts and pictures together; nothing of it stays in the token cache."""
+    if not queries:
+        return {}
+    try:
+        items = [_as_item(query) for query in queries.values()]
+        tokens = forward_items(items, model.encoder, model.reduction)
+    except DataError as error:
+        if len(queries) > 1:  # one of them is bad: each alone
+            alone = [encode({place: query}, model) for place, query in queries.items()]
+            return {place: source for one in alone for place, source in one.items()}
+        what = str(error).replace("item 'query'", "the query").partition("; ")[0]
+        fix = "ask with a text, a whole picture or both"
+        return dict.fromkeys(queries, DataError(what, fix=fix))
+    sources: Sources = {}
+    for row, (place, query) in enumerate(queries.items()):
+        item = items[row] if query.explain else None
+        sources[place] = Asked(query, tokens[row : row + 1], item)
+    return sources
+
+
+def links_under(
+    row: Mapping[str, Any], texts: Collection[str | None] | None
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the groups and the ids that a row is linked by, under some texts or under any."""
+    groups, links = (
+        [line for line in row[name] or () if texts is None or line.partition("\t")[0] in texts]
+        for name in ("groups", "links")
+    )
+    return frozenset(groups), frozenset(line.partition("\t")[2] for line in links)
+
+
+def stored_item(found: pa.Table) -> Item:
+    """Return the item of the first of some rows."""
+    row = found.select(["id", "text", "thumbnail"]).to_pylist()[0]
+    return Item(row["id"], row["text"], row["thumbnail"])
+
+
+def _as_item(query: Query) -> Item:
+    image = query.image
+    if isinstance(image, Image.Image):
+        file = io.BytesIO()
+        image.convert("RGBA").save(file, "PNG", compress_level=1)
+        image = file.getvalue()
+    return Item("query", query.text, image)
+
+
+def _in_order(found: pa.Table, keys: Sequence[Mapping[str, Any]], rows: list[int]) -> list[int]:
+    """Put rows in the order of their scores, then their ids."""
+    distances = found["_distance"].to_pylist()
+    return sorted(rows, key=lambda row: (distances[row], keys[row]["id"]))
