@@ -90,6 +90,7 @@ def problem(answer: httpx2.Response, status: int) -> dict[str, str]:
         {"item": "i003", "relation": SAME, "k": 5},
         {"item": "i003", "k": 4, "offset": 3},
         {"text": "a red ball", "relation": {SAME: 1.0, "have the same shape": -0.5}},
+        {"item": "i003", **dict.fromkeys(["text", "image", "relation", "where", "min_score"])},
         {"text": "a red ball", "where": "size >= 2 AND colour IN ('red', 'blue')"},
         {"item": "i004", "relation": "is smaller than", "exclude_linked": True},
         {"item": "i004", "relation": SAME, "explain": True, "k": 3},

@@ -81,9 +81,10 @@ Relation = Annotated[
         examples=["belong in the same room", {"give light": 1, "share a use or a kind": -0.5}],
     ),
 ]
-Where = Annotated[
-    str | None, Plain, Field(max_length=1000, examples=["room = 'Kitchen' AND width_cm < 80"])
+Filter = Annotated[
+    str, Plain, Field(max_length=1000, examples=["room = 'Kitchen' AND width_cm < 80"])
 ]
+Where = Filter | None
 Metadata = Annotated[dict[Words, Any], Field(max_length=64, examples=[{"room": "Kitchen"}])]
 
 

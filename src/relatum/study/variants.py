@@ -16,7 +16,7 @@ Kind = Literal["rivals", "ablations", "beta", "curve", "unseen", "groups", "doma
 KINDS: tuple[Kind, ...] = ("rivals", "ablations", "beta", "curve", "unseen", "groups", "domain")
 BETAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
-SOME = ("relatum", "unconditioned", "gate", "attention")
+SOME = ("relatum", "unconditioned", "gate")
 
 ABLATIONS: Mapping[str, Mapping[str, object]] = {
     "no pairs between items": {"loss.inter_item": False},
