@@ -1,11 +1,13 @@
-"""Does conditioning win? Run every study on both catalogues and write docs/results.md.
+"""Does conditioning win? Run every study on both catalogues.
 
-Cells that are done are kept in the work folder, so that a stopped run goes on.
+Writes docs/results.md, and the short tables of docs/performance.md. Cells that are done are kept in
+the work folder, so that a stopped run goes on.
 
     python benchmarks/results.py [--seeds 5] [--work runs/results] [--cache FOLDER]
 """
 
 import argparse
+import json
 import time
 from pathlib import Path
 
@@ -38,6 +40,21 @@ STUDIES: dict[Kind, tuple[str, str]] = {
 }
 ORDER = ("survival", "furniture")
 OTHER = {"survival": "furniture", "furniture": "survival"}
+SHORT = ("rivals", "unseen", "groups", "domain", "ablations")  # shown in docs/performance.md
+SHOWN = {
+    *("frozen text", "frozen both", "CLIP, linked pairs", "unconditioned", "attention", "gate"),
+    *("unconditioned + words", "relatum, null relation", "DistMult", "both ends told"),
+    *("codes by id", "relatum", "best frozen similarity", "best relation-blind"),
+}
+MEASURES = {
+    "hit@5": "Hit@5",
+    "other hit@5": "Hit@5, other relation",
+    "precision@10": "precision@10",
+    "type top-1": "type top-1",
+    "validity AUC": "validity AUC",
+    "class probe": "class probe",
+}
+BEGIN, END = "<!-- written by benchmarks/results.py -->", "<!-- until here -->"
 HEAD = """# Results
 
 Printed by `python benchmarks/results.py`: every table, whole. What to make of them is in
@@ -86,6 +103,44 @@ def write(work: Path) -> None:
                 table = (folder / "study.md").read_text(encoding="utf-8")
                 parts.append(f"## {title}: {name}\n\n{about}\n\n{table}\n![{title}]({plot})\n")
     (DOCS / "results.md").write_text("\n".join(parts), encoding="utf-8")
+    page = (DOCS / "performance.md").read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    tables = [short(work / name / kind, kind) for kind in SHORT for name in ORDER]
+    after = rest.partition(END)[2]
+    page = f"{before}{BEGIN}\n\n{''.join(tables)}{END}{after}"
+    (DOCS / "performance.md").write_text(page, encoding="utf-8")
+
+
+def short(folder: Path, kind: str) -> str:
+    """Return the most telling rows of a study as Markdown; nothing where it has not been run."""
+    if not (folder / "study.json").exists():
+        return ""
+    table = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    rows = [row for row in table["rows"] if kind == "ablations" or row["method"] in SHOWN]
+    names = [name for name in MEASURES if any(name in row["numbers"] for row in rows)]
+    lines = [["", *(MEASURES[name] for name in names)], ["---"] * (len(names) + 1)]
+    for row in sorted(rows, key=lambda row: row["numbers"]["hit@5"]["mean"]):
+        lines.append([row["method"], *(number(row["numbers"].get(name)) for name in names)])
+    behind = [*table["best"], *rows[1:]]
+    for row in [row for row in behind if kind == "ablations" or row["method"] in SHOWN]:
+        differences = [difference(row["behind"].get(name)) for name in names]
+        lines.append([f"{table['rows'][0]['method']} − {row['method']}", *differences])
+    seeds = table["rows"][0]["seeds"]
+    head = f"**{STUDIES[kind][0]}, `{folder.parent.name}`**, {seeds} seeds:\n\n"
+    return head + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+
+
+def number(value: dict[str, float] | None) -> str:
+    """Return a mean and its deviation over seeds in %."""
+    return f"{100 * value['mean']:.1f} ± {100 * value['deviation']:.1f}" if value else ""
+
+
+def difference(value: dict[str, float] | None) -> str:
+    """Return a difference in points, its interval, and the ratio of the means."""
+    if not value:
+        return ""
+    mean, low, high = (100 * value[name] for name in ("mean", "low", "high"))
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}], {value['ratio']:+.0%}"
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ def problem(answer: httpx2.Response, status: int) -> dict[str, str]:
         {"text": "a red ball", "where": "size >= 2 AND colour IN ('red', 'blue')"},
         {"item": "i004", "relation": "is smaller than", "exclude_linked": True},
         {"item": "i004", "relation": SAME, "explain": True, "k": 3},
+        {"text": "a red ball", "explain": True, "offset": 1000},
     ],
 )
 def test_a_search_answers_what_the_store_does(

@@ -100,7 +100,7 @@ class Search:
             if query.min_score is None or (odds or 0.0) >= query.min_score:
                 rank, metadata = query.offset + len(hits) + 1, self.columns.metadata(row)
                 hits.append(Hit(rank, row["id"], total, odds, row["text"], metadata))
-        return self._explained(hits, asked) if asked.item else hits
+        return self._explained(hits, asked) if asked.item and hits else hits
 
     def _explained(self, hits: list[Hit], asked: Asked) -> list[Hit]:
         """Say of the best hits what carried them, seen from both ends."""

@@ -41,7 +41,7 @@ class View:
         for name in ids:
             if name not in rows:
                 raise self.missing(name)
-        return found.take([rows[name] for name in ids])
+        return found.take(pa.array([rows[name] for name in ids], pa.int64()))
 
     def missing(self, name: str) -> StoreError:
         """Return the error that says that no item has an id."""
