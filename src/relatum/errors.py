@@ -39,3 +39,11 @@ class CheckpointError(RelatumError):
 
 class StoreError(RelatumError):
     """A store that is missing, damaged or made by another model, or a search it cannot answer."""
+
+
+class MissingItemError(StoreError):
+    """An id that the store does not have."""
+
+
+class TableError(StoreError):
+    """Files of a store that cannot be read or written: no search of it can be answered."""

@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
-from relatum.errors import RelatumError
+from relatum.errors import MissingItemError, RelatumError, TableError
 from relatum.items import Item
 from relatum.serve import schemas
 from relatum.serve.batcher import BusyError
@@ -252,8 +252,9 @@ def _refusal(error: Exception, place: str) -> Refusal:
         faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5]]
         return Refusal(422, "invalid", "; ".join(faults))
     message = str(error).removeprefix(f"{place}: ")  # where the store lies is not for strangers
-    if message.startswith("cannot use the items table"):  # not of the caller's making
+    if isinstance(error, TableError):  # not of the caller's making
         log.error("%s", error)
         return Refusal(500, "internal", "the store cannot be used; the service's log says why")
-    is_missing = message.startswith("no item ")
-    return Refusal(404 if is_missing else 400, "not_found" if is_missing else "invalid", message)
+    if isinstance(error, MissingItemError):
+        return Refusal(404, "not_found", message)
+    return Refusal(400, "invalid", message)

@@ -18,7 +18,7 @@ from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
 from torch import Tensor
 
-from relatum.errors import StoreError
+from relatum.errors import MissingItemError, StoreError, TableError
 
 INDEX_FROM = 50_000  # rows from which an approximate index is faster than looking at all
 PARTITION = 1024  # rows a partition of the index, about
@@ -43,10 +43,10 @@ class View:
                 raise self.missing(name)
         return found.take(pa.array([rows[name] for name in ids], pa.int64()))
 
-    def missing(self, name: str) -> StoreError:
+    def missing(self, name: str) -> MissingItemError:
         """Return the error that says that no item has an id."""
         what, fix = f"no item {name!r} in the store", "name an id of its catalogue"
-        return StoreError(what, where=self.path, fix=fix)
+        return MissingItemError(what, where=self.path, fix=fix)
 
     def having(self, ids: Sequence[str], names: Sequence[str]) -> pa.Table:
         """Return columns of those of the ids that the store has, in any order."""
@@ -163,4 +163,4 @@ def lance_errors(path: Path | str, where: str | None = None) -> Iterator[None]:
         if not line.startswith(("lance error", "Table ")):
             raise
         fix = "free some space" if "No space left" in line else "open it again or build it again"
-        raise StoreError(f"cannot use the items table: {line}", where=path, fix=fix) from error
+        raise TableError(f"cannot use the items table: {line}", where=path, fix=fix) from error
