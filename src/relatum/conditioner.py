@@ -82,10 +82,10 @@ class Conditioner(nn.Module):
     def _centred(self, pooled: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
         return _unit(_unit(pooled) - self.centre) * math.sqrt(pooled.shape[1])
 
-    def _strangeness(self, pooled: Float[Tensor, "1 width"]) -> float:
+    def _strangeness(self, pooled: Float[Tensor, "1 width"]) -> Float[Tensor, ""]:
         """Return how little a text is like the relations trained on: 0 for these, 1 at most."""
-        nearest = float((_unit(pooled.detach()) @ self.known.T).max())
-        return min(max((1 - nearest) / (1 - STRANGE), 0.0), 1.0)
+        nearest = (_unit(pooled.detach()) @ self.known.T).max().double()
+        return ((1 - nearest) / (1 - STRANGE)).clamp(0, 1)
 
 
 class _Tower(nn.Module):
@@ -122,7 +122,10 @@ class _Tower(nn.Module):
         return functional.normalize(mixed, dim=-1)
 
     def weigh(
-        self, vectors: Float[Tensor, "batch dim"], asked: Float[Tensor, "1 asked"], trust: float
+        self,
+        vectors: Float[Tensor, "batch dim"],
+        asked: Float[Tensor, "1 asked"],
+        trust: Float[Tensor, ""],
     ) -> Float[Tensor, "batch dim"]:
         """Let the relation weigh the dimensions."""
         return functional.normalize(vectors * (1 + trust * self.weights(asked)), dim=-1)

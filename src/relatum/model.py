@@ -80,6 +80,8 @@ class Model:
         folder = Path(folder)
         facts = read_manifest(folder)
         config = Config(**facts["config"])
+        if (folder / config.encoder).is_dir():  # the folder carries its encoder
+            config = config.model_copy(update={"encoder": str(folder / config.encoder)})
         encoder = load_encoder(config.encoder)
         if facts["tuned"]:
             _fill(encoder.module(), read_tensors(folder / "encoder.safetensors")[0], folder)

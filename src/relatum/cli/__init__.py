@@ -8,7 +8,7 @@ can fix. This room holds no logic of its own.
 import logging
 import sys
 
-from relatum.cli import catalogues, models, stores  # noqa: F401 - each adds its commands
+from relatum.cli import catalogues, exports, models, stores  # noqa: F401 - each adds its commands
 from relatum.cli.options import app
 from relatum.errors import RelatumError
 

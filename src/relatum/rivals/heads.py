@@ -169,9 +169,9 @@ class ById(Conditioner):
         row = self.table[self.rows(relation.pooled)]
         return super().forward(tokens, Part(relation.tokens, relation.mask, row))
 
-    def _strangeness(self, pooled: Float[Tensor, "1 width"]) -> float:
+    def _strangeness(self, pooled: Float[Tensor, "1 width"]) -> Float[Tensor, ""]:
         """Count every row as known."""
-        return 0.0
+        return torch.tensor(0.0)
 
 
 class Known(nn.Module):

@@ -1,0 +1,202 @@
+"""What is exported gives the model's own vectors, and mistakes are one line."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from huggingface_hub import HfApi
+from torch import Tensor
+
+import relatum.export.hub as hub
+from conftest import COLOURS, Settings
+from relatum import Item, Model, RelatumError, train
+from relatum.catalogue import Catalogue
+from relatum.encoders import forward_items
+from relatum.export import export_vectors, from_pretrained, push_to_hub, save_pretrained
+from relatum.export.mteb import MtebEncoder
+from relatum.export.sentence import export_sentence
+from relatum.items import read_image
+from test_cli import run
+
+ASKED = (None, "are of the same colour", "would look odd in a garden")
+REPORT = {
+    "catalogue": "shapes",
+    "headline": "Hit@5 of 21",
+    "notes": ["Small."],
+    "sections": [{"rows": []}],
+}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELATUM_CACHE", str(cache))
+
+
+@pytest.fixture(scope="module")
+def folder_of(
+    catalogue: Catalogue, settings: Settings, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "model"
+    train(catalogue, settings(training__steps=3, training__validate_every=3), folder, cache=cache)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder_of: Path) -> Model:
+    return Model.load(folder_of)
+
+
+def exact(model: Model, items: Sequence[Item], relation: str | None, side: str = "both") -> Tensor:
+    """Return vectors that did not go through the token cache, which holds half precision."""
+    with torch.no_grad():
+        tokens = forward_items(items, model.encoder, model.reduction)
+    return getattr(model.condition(tokens, relation), side)
+
+
+def far(a: object, b: object) -> float:
+    return float(np.abs(np.asarray(a) - np.asarray(b)).max())
+
+
+def test_a_model_that_went_over_the_hub_gives_equal_vectors(
+    model: Model, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "hub"
+
+    def upload(_: HfApi, *, repo_id: str, folder_path: Path) -> str:
+        (place / repo_id).parent.mkdir(parents=True)
+        Path(folder_path).rename(place / repo_id)
+        return f"https://hub/{repo_id}"
+
+    def download(repo_id: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        assert not any(Path("a.py").match(pattern) for pattern in allow_patterns)
+        return str(place / repo_id)
+
+    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: None)
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    assert push_to_hub(model, "me/shapes") == "https://hub/me/shapes"
+    found = from_pretrained("me/shapes")
+    assert found.config.encoder == str(place / "me/shapes/encoder")
+    assert model.config.encoder not in (place / "me/shapes/relatum.json").read_text()
+    for relation in ASKED:
+        ours, theirs = (one.embed(catalogue.items, relation) for one in (model, found))
+        assert np.array_equal(ours, theirs)
+
+
+def test_the_card_says_what_the_model_is(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(REPORT))
+    save_pretrained(model, tmp_path / "out", report=tmp_path, licence="mit")
+    text = (tmp_path / "out/README.md").read_text()
+    assert text.startswith("---\nlicense: mit\nlibrary_name: relatum\npipeline_tag:")
+    assert "| larger | is larger than | is smaller than |" in text
+    assert model.catalogue in text and model.fingerprint in text and "- Small." in text
+    assert model.split is not None and f"{len(model.split.train)} train" in text
+    code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0]
+    exec(code.replace("FOLDER OR HUB ID", str(tmp_path / "out")), {})
+
+
+def test_a_hub_that_does_not_answer_is_one_line(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise hub.HTTPError("[Errno 111] Connection refused")
+
+    monkeypatch.setattr(hub, "snapshot_download", refuse)
+    monkeypatch.setattr(HfApi, "create_repo", refuse)
+    for ask in (lambda: from_pretrained("me/none"), lambda: push_to_hub(model, "me/none")):
+        with pytest.raises(RelatumError, match=r"^me/none: no folder.* refused; check the name"):
+            ask()
+
+
+def test_sentence_transformers_gives_the_models_vectors(
+    model: Model, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    item = next(item for item in catalogue.items if item.text and isinstance(item.image, Path))
+    picture = read_image(item)
+    given = ["a red ball", picture, {"text": item.text, "image": picture}]
+    items = [Item("1", "a red ball"), Item("2", None, item.image), item]
+    for relation in ASKED[:2]:
+        folder = tmp_path / str(relation)
+        export_sentence(model, folder, relation)
+        loaded = SentenceTransformer(str(folder), trust_remote_code=True, device="cpu")
+        ours = exact(model, items, relation)
+        assert far(loaded.encode(given[:1]), ours[:1]) < 1e-4
+        assert far(np.stack([loaded.encode(one) for one in given]), ours) < 1e-4
+        loaded.save(str(tmp_path / f"again {relation}"), create_model_card=False)
+        again = SentenceTransformer(str(tmp_path / f"again {relation}"), trust_remote_code=True)
+        assert np.array_equal(again.encode(["a"]), loaded.encode(["a"]))
+
+
+def test_vectors_come_with_metadata(
+    model: Model, catalogue: Catalogue, cache: Path, tmp_path: Path
+) -> None:
+    names = export_vectors(model, catalogue.items, tmp_path / "v", ["Give light!"], cache=cache)
+    assert names == ["vectors.parquet", "asked-1-give-light.parquet"]
+    for name, relation in zip(names, (None, "Give light!"), strict=True):
+        table = pq.read_table(tmp_path / "v" / name)
+        assert table.column_names == ["id", "text", "colour", "size", "vector"]
+        assert set(table["colour"].to_pylist()) == set(COLOURS)
+        vectors = np.stack(table["vector"].to_numpy())
+        assert vectors.dtype == np.float32
+        assert np.array_equal(vectors, model.embed(catalogue.items, relation))
+    guide = (tmp_path / "v/README.md").read_text()
+    first, *others = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
+    assert len(others) == 2 and "IndexFlatIP(16)" in first
+    for code in (first, *others):
+        compile(code, "README.md", "exec")
+
+
+def test_mteb_asks_queries_under_the_relation(model: Model, catalogue: Catalogue) -> None:
+    encoder = MtebEncoder(model, relation="have the same shape")
+    item = next(item for item in catalogue.items if item.text and isinstance(item.image, Path))
+    picture = read_image(item)
+    batches = [{"text": ["a red ball", ""], "title": ["", ""]}, {"text": ["a"]}]
+    words = {"task_metadata": None, "hf_split": "test", "hf_subset": "default", "batch_size": 2}
+    queries = encoder.encode(batches, prompt_type="query", **words)
+    documents = encoder.encode(batches, prompt_type="document", **words)
+    items = [Item("1", "a red ball"), Item("2", "a")]
+    assert far(queries[[0, 2]], exact(model, items, "have the same shape")) < 1e-4
+    assert far(documents[[0, 2]], exact(model, items, None)) < 1e-4
+    assert not queries[1].any()
+    both = encoder.encode([{"image": [picture], "text": [item.text]}], **words)
+    assert far(both, exact(model, [item], "have the same shape")) < 1e-4
+    assert encoder.similarity(queries, documents).shape == (3, 3)
+    assert (
+        far(
+            np.diag(encoder.similarity(queries, documents)),
+            encoder.similarity_pairwise(queries, documents),
+        )
+        < 1e-6
+    )
+
+
+def test_mistakes_are_one_line(
+    folder_of: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    for words in (
+        ("pretrained", folder_of, "-o", tmp_path / "mine"),
+        ("vectors", folder_of, folder, "-o", tmp_path / "mine"),
+        ("sentence-transformers", folder_of, "-o", tmp_path / "mine"),
+    ):
+        code, _, err = run(capsys, "export", *words)
+        assert code == 2 and "the folder holds 'thesis.txt'" in err.splitlines()[-1]
+    code, _, err = run(capsys, "export", "pretrained", tmp_path / "none", "-o", tmp_path / "new")
+    assert code == 2 and len(err.splitlines()) == 1
+    assert (tmp_path / "mine/thesis.txt").exists() and not (tmp_path / "new").exists()
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "relatum.export.sentence")
+    monkeypatch.setitem(sys.modules, "sentence_transformers.base.modules", None)
+    with pytest.raises(RelatumError, match=r"pip install 'relatum\[encoders\]'"):
+        __import__("relatum.export.sentence")
