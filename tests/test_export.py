@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from relatum.catalogue import Catalogue
 from relatum.encoders import forward_items
 from relatum.export import export_vectors, from_pretrained, push_to_hub, save_pretrained
 from relatum.export.mteb import MtebEncoder
+from relatum.export.onnx import export_onnx
 from relatum.export.sentence import export_sentence
 from relatum.items import read_image
 from test_cli import run
@@ -50,6 +52,17 @@ def folder_of(
 @pytest.fixture(scope="module")
 def model(folder_of: Path) -> Model:
     return Model.load(folder_of)
+
+
+@pytest.fixture(scope="module")
+def served(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served") / "onnx"
+    difference, costs = export_onnx(model, folder, int8=True)
+    assert difference < 1e-4
+    assert [row[:2] for row in costs[1:]] == [
+        [side, kind] for side in ("text", "image") for kind in ("fp32", "int8")
+    ]
+    return folder
 
 
 def exact(model: Model, items: Sequence[Item], relation: str | None, side: str = "both") -> Tensor:
@@ -112,6 +125,38 @@ def test_a_hub_that_does_not_answer_is_one_line(
     for ask in (lambda: from_pretrained("me/none"), lambda: push_to_hub(model, "me/none")):
         with pytest.raises(RelatumError, match=r"^me/none: no folder.* refused; check the name"):
             ask()
+
+
+def test_onnx_gives_the_models_vectors(model: Model, served: Path, catalogue: Catalogue) -> None:
+    from relatum.export.runtime import OnnxModel
+
+    loaded = OnnxModel.load(served)
+    given = [{"text": item.text, "image": item.image} for item in catalogue.items]
+    for relation in ASKED:
+        for modality in ("image", "text", "both"):
+            theirs = loaded.embed(given, relation, modality)
+            assert far(theirs, exact(model, catalogue.items, relation, modality)) < 1e-4
+    with pytest.raises(FileNotFoundError, match="expected an ONNX export"):
+        OnnxModel.load(served.parent)
+
+
+def test_onnx_is_served_without_torch_and_relatum(served: Path, model: Model) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['relatum'] = None\n"
+        "from runtime import OnnxModel\n"
+        "print(OnnxModel.load('.').embed(['red ball', 'a box'], 'give light').tolist())"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=served, capture_output=True, text=True, check=True)
+    items = [Item("1", "red ball"), Item("2", "a box")]
+    assert far(json.loads(done.stdout), exact(model, items, "give light")) < 1e-4
+
+
+def test_the_starter_pair_is_exported(
+    catalogue: Catalogue, settings: Settings, cache: Path, tmp_path: Path
+) -> None:
+    made = train(catalogue, settings(encoder="starter", training__steps=2), cache=cache)
+    assert export_onnx(made, tmp_path / "out")[0] < 1e-4
 
 
 def test_sentence_transformers_gives_the_models_vectors(
@@ -185,18 +230,23 @@ def test_mistakes_are_one_line(
     (tmp_path / "mine/thesis.txt").write_text("years of work")
     for words in (
         ("pretrained", folder_of, "-o", tmp_path / "mine"),
+        ("onnx", folder_of, "-o", tmp_path / "mine"),
         ("vectors", folder_of, folder, "-o", tmp_path / "mine"),
         ("sentence-transformers", folder_of, "-o", tmp_path / "mine"),
     ):
         code, _, err = run(capsys, "export", *words)
         assert code == 2 and "the folder holds 'thesis.txt'" in err.splitlines()[-1]
-    code, _, err = run(capsys, "export", "pretrained", tmp_path / "none", "-o", tmp_path / "new")
+    code, _, err = run(capsys, "export", "onnx", tmp_path / "none", "-o", tmp_path / "new")
     assert code == 2 and len(err.splitlines()) == 1
     assert (tmp_path / "mine/thesis.txt").exists() and not (tmp_path / "new").exists()
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "relatum.export.sentence")
-    monkeypatch.setitem(sys.modules, "sentence_transformers.base.modules", None)
-    with pytest.raises(RelatumError, match=r"pip install 'relatum\[encoders\]'"):
-        __import__("relatum.export.sentence")
+    for name, package in (
+        ("onnx", "onnxscript"),
+        ("sentence", "sentence_transformers.base.modules"),
+    ):
+        monkeypatch.delitem(sys.modules, f"relatum.export.{name}")
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(RelatumError, match=r"pip install 'relatum\["):
+            __import__(f"relatum.export.{name}")

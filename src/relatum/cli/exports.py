@@ -1,4 +1,4 @@
-"""Commands that hand a model on: export sentence-transformers, vectors, pretrained."""
+"""Commands that hand a model on: export onnx, sentence-transformers, vectors, pretrained."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,23 @@ from relatum.progress import bars
 exports = typer.Typer(help="Write a model for other tools.", no_args_is_help=True)
 app.add_typer(exports, name="export")
 Folder = Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")]
+
+
+@exports.command("onnx")
+def onnx_command(
+    model: ModelFolder,
+    output: Folder,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantised towers too.")] = False,
+    measure: Annotated[str | None, typer.Option(help="A catalogue to check and time on.")] = None,
+) -> None:
+    """Write towers and conditioner as ONNX, to be served without torch."""
+    from relatum.export.onnx import export_onnx
+
+    items = load(measure, skip_bad=True).items[:64] if measure else ()
+    difference, costs = export_onnx(from_pretrained(model), output, int8=int8, items=items)
+    for row in costs:
+        out.print("".join(f"{cell:<18}" for cell in row), soft_wrap=True)
+    out.print(f"{output}: vectors differ from the model's by {difference:.1e} at most")
 
 
 @exports.command("sentence-transformers")
