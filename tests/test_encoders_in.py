@@ -73,7 +73,7 @@ def tiny_open_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sentences")
     torch.manual_seed(0)
-    config = BertConfig(**TOWER, vocab_size=WORDS, max_position_embeddings=16)
+    config = BertConfig.from_dict(TOWER | {"vocab_size": WORDS, "max_position_embeddings": 16})
     BertModel(config).save_pretrained(folder / "bert")
     tokenizer = _tokenizer()
     tokenizer.model_max_length = 16
