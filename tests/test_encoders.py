@@ -24,6 +24,7 @@ from relatum.encoders import (
     load_encoder,
 )
 from relatum.encoders.cache import RECORD_LIMIT
+from relatum.encoders.encoder import Side
 from relatum.encoders.reduction import fit_projection, pool_words
 from relatum.errors import DataError, EncoderError
 
@@ -58,8 +59,8 @@ class Counting:
         self.texts += len(texts)
         return self.encoder.encode_texts(texts)
 
-    def module(self) -> torch.nn.Module:
-        return self.encoder.module()
+    def tower(self, side: Side) -> torch.nn.Module | None:
+        return self.encoder.tower(side)
 
 
 BLANK = 1  # a white picture and "a" are encoded once to learn the shapes

@@ -66,6 +66,37 @@ class ModelConfig(_Settings):
     token_dropout: float = Field(default=0.2, ge=0, lt=1, description="of whole tokens")
 
 
+Way = Literal["frozen", "lora", "full"]
+
+
+class Tuning(_Settings):
+    """Are the encoders trained too; `tuning=lora` stands for both towers."""
+
+    image: Way = Field(default="frozen", description="frozen, lora (adapters) or full")
+    text: Way = Field(default="frozen", description="the same; relation texts go with the texts")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_word(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic gives anything
+        return {"image": values, "text": values} if isinstance(values, str) else values
+
+    def way(self, side: Literal["image", "text"]) -> Way:
+        """Return how one tower is trained."""
+        return self.image if side == "image" else self.text
+
+    @property
+    def is_frozen(self) -> bool:
+        """Return whether neither tower is trained."""
+        return self.image == self.text == "frozen"
+
+
+class LoraSettings(_Settings):
+    """Low-rank adapters."""
+
+    rank: int = Field(default=8, ge=1, description="rank of an adapter")
+    alpha: int = Field(default=16, gt=0, description="its output counts alpha / rank times")
+
+
 class LossConfig(_Settings):
     """What is contrasted, and how much each term counts."""
 
@@ -103,6 +134,13 @@ class TrainingConfig(_Settings):
     )
     learning_rate: float = Field(default=5e-4, gt=0, description="peak, after warm-up; then cosine")
     encoder_rate: float = Field(default=1e-5, gt=0, description="the same for tuned encoders")
+    layer_decay: float = Field(
+        default=1.0, gt=0, le=1, description="of encoder_rate, for each block nearer the input"
+    )
+    checkpointing: bool = Field(
+        default=False, description="recompute tuned blocks: less memory, more time"
+    )
+    bf16: bool = Field(default=False, description="run tuned towers in bfloat16")
     weight_decay: float = Field(default=0.05, ge=0, description="of AdamW")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
@@ -116,11 +154,10 @@ class Config(_Settings):
     """All settings. `Config(seed=3)` is short for the same seed in `split` and `training`."""
 
     encoder: str = Field(
-        default="starter", description="starter, or a CLIP/SigLIP folder or hub id"
+        default="starter", description="starter, a folder or hub id, `IMAGES + TEXTS`"
     )
-    tuning: Literal["frozen", "full"] = Field(
-        default="frozen", description="are the encoders trained too"
-    )
+    tuning: Tuning = Tuning()
+    lora: LoraSettings = LoraSettings()
     split: SplitConfig = SplitConfig()
     tokens: TokensConfig = TokensConfig()
     model: ModelConfig = ModelConfig()

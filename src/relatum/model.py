@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,12 +34,14 @@ from relatum.encoders import (
     blank_tokens,
     encode_items,
     encode_texts,
-    load_encoder,
+    find_encoder,
 )
+from relatum.encoders.tuning import begin_tuning, fill_tuned, tuned_tensors
 from relatum.errors import CheckpointError
 from relatum.items import Item
 from relatum.progress import Report, silent
 
+TUNED = {"full": "encoder.safetensors", "lora": "adapter.safetensors"}
 CHUNK = 512  # items conditioned at a time
 
 
@@ -71,27 +73,29 @@ class Model:
             blank = blank_tokens(encoder, reduction)
             conditioner = Conditioner(blank, config.model)
         self.conditioner = conditioner
+        self.base = encoder.fingerprint()  # before tuning
         self.validation = math.nan
         self._texts: dict[str, Part] = {}
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Model":
-        """Load a model folder; `CheckpointError` where it is missing, damaged or incompatible."""
+    def load(cls, folder: str | Path, *, encoder: Any = None) -> "Model":  # noqa: ANN401
+        """Load a model folder; `CheckpointError` where it is missing, damaged or incompatible.
+
+        `encoder` is the object that the model was trained with, where it was trained with one.
+        """
         folder = Path(folder)
         facts = read_manifest(folder)
         config = Config(**facts["config"])
         if (folder / config.encoder).is_dir():  # the folder carries its encoder
             config = config.model_copy(update={"encoder": str(folder / config.encoder)})
-        encoder = load_encoder(config.encoder)
+        encoder = find_encoder(config, encoder)
+        _check_encoder(encoder, facts.get("base", facts["encoder"]), config, folder)
         if facts["tuned"]:
-            _fill(encoder.module(), read_tensors(folder / "encoder.safetensors")[0], folder)
-        if encoder.fingerprint() != facts["encoder"]:
-            raise CheckpointError(
-                f"trained with encoder {facts['encoder']}, but {config.encoder!r} is now "
-                f"{encoder.fingerprint()}",
-                where=folder,
-                fix="bring back that encoder, or train again",
-            )
+            begin_tuning(encoder, config)
+            names = [TUNED[way] for way in TUNED if tuned_tensors(encoder, config.tuning, way)]
+            kept = [read_tensors(folder / name)[0] for name in names]
+            fill_tuned(encoder, config.tuning, {k: v for some in kept for k, v in some.items()})
+            _check_encoder(encoder, facts["encoder"], config, folder)
         tensors, _ = read_tensors(folder / "reduction.safetensors")
         sides = config.tokens.image_side, config.tokens.text_tokens
         model = cls(
@@ -102,6 +106,7 @@ class Model:
             split=Split.from_json(facts["split"]) if facts["split"] else None,
             catalogue=facts["catalogue"],
         )
+        model.base = facts.get("base", facts["encoder"])
         _fill(model.conditioner, read_tensors(folder / "weights.safetensors")[0], folder)
         model.conditioner.eval()
         if model.fingerprint != facts["fingerprint"]:
@@ -115,13 +120,14 @@ class Model:
         remove_manifest(folder)
         write_tensors(folder / "weights.safetensors", self.conditioner.state_dict(), {})
         write_tensors(folder / "reduction.safetensors", self.reduction.tensors(), {})
-        tuned = self.config.tuning != "frozen"
-        if tuned:
-            state = self.encoder.module().state_dict()
-            write_tensors(folder / "encoder.safetensors", state, {})
+        for way, name in TUNED.items():
+            state = tuned_tensors(self.encoder, self.config.tuning, way)
+            if state:
+                write_tensors(folder / name, state, {})
         facts = {
             "encoder": self.encoder.fingerprint(),
-            "tuned": tuned,
+            "base": self.base,
+            "tuned": not self.config.tuning.is_frozen,
             "fingerprint": self.fingerprint,
             "config": self.config.model_dump(mode="json"),
             "relations": [asdict(relation) for relation in self.relations],
@@ -189,6 +195,15 @@ def _fill(module: nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
     except RuntimeError as error:
         what = "the weights do not fit this version's model: " + str(error).split("\n")[-1].strip()
         raise CheckpointError(what, where=folder, fix="train the model again") from error
+
+
+def _check_encoder(encoder: Encoder, wanted: str, config: Config, folder: Path) -> None:
+    if encoder.fingerprint() != wanted:
+        raise CheckpointError(
+            f"trained with encoder {wanted}, but {config.encoder!r} is now {encoder.fingerprint()}",
+            where=folder,
+            fix="bring back that encoder, or train again",
+        )
 
 
 def _relation(values: dict) -> Relation:

@@ -11,15 +11,20 @@ from relatum.encoders.encode import (
     encode_texts,
     find_reduction,
     forward_items,
-    load_encoder,
+    forward_part,
+    takes_pictures,
 )
-from relatum.encoders.encoder import Encoder, Raw
+from relatum.encoders.encoder import SIDES, Encoder, Raw
+from relatum.encoders.load import find_encoder, load_encoder
+from relatum.encoders.own import OWN
 from relatum.encoders.reduction import Projection, Reduction
 from relatum.encoders.starter import Starter
 
 _transformers_logging.disable_progress_bar()  # its bars would cut through ours
 
 __all__ = [
+    "OWN",
+    "SIDES",
     "Dual",
     "Encoder",
     "Projection",
@@ -31,7 +36,10 @@ __all__ = [
     "cache_folder",
     "encode_items",
     "encode_texts",
+    "find_encoder",
     "find_reduction",
     "forward_items",
+    "forward_part",
     "load_encoder",
+    "takes_pictures",
 ]

@@ -1,56 +1,61 @@
 """Any CLIP- or SigLIP-like dual encoder that transformers can load.
 
-In: a local folder or a hub id with safetensors weights; RGB pictures or texts.
+In: a folder with safetensors weights; RGB pictures or texts.
 Out: patch states and the picture's vector; word-piece states and the text's vector.
 This file does not know one model family from another: it asks for what all of them have.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-from relatum.encoders.encoder import Raw, weights_fingerprint, without_specials
+from relatum.encoders.encoder import Raw, Side, named_tower, weights_fingerprint, without_specials
 from relatum.errors import EncoderError
 
 
 class Dual(nn.Module):
     """Both towers of one checkpoint."""
 
-    def __init__(self, source: str) -> None:
-        """Load the checkpoint; `EncoderError` names what is missing in one line."""
+    def __init__(self, model: Any, processor: Any, tokenizer: Any) -> None:  # noqa: ANN401
+        """Join a model of transformers with what makes its inputs."""
         super().__init__()
-        self.source = source
-        try:
-            self.model = AutoModel.from_pretrained(source, use_safetensors=True)
-            self.processor = AutoImageProcessor.from_pretrained(source)
-            self.tokenizer = AutoTokenizer.from_pretrained(source)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise EncoderError(
-                f"encoder {source!r} cannot be loaded: {' '.join(str(error).split())[:200]}",
-                fix="name 'starter', or a folder or hub id with config, safetensors and tokenizer",
-            ) from error
-        if not hasattr(self.model, "get_image_features"):
-            raise EncoderError(
-                f"encoder {source!r} is a {type(self.model).__name__}, expected an image tower and "
-                "a text tower",
-                fix="name a CLIP or SigLIP checkpoint",
-            )
-        longest = getattr(self.model.config.text_config, "max_position_embeddings", 64)
-        self.longest = min(int(longest), 128)
+        self.model: Any = model
+        self.processor, self.tokenizer = processor, tokenizer
+        words: Any = model.config.text_config
+        check_tokenizer(tokenizer, words.vocab_size)
+        self.longest = min(int(getattr(words, "max_position_embeddings", 64)), 128)
         self.eval()
+
+    @classmethod
+    def load(cls, folder: Path) -> "Dual":
+        """Load a folder; `EncoderError` for weights that are missing and for a single tower."""
+        model, found = AutoModel.from_pretrained(
+            folder, use_safetensors=True, output_loading_info=True, trust_remote_code=False
+        )
+        check_complete(found["missing_keys"])
+        kind = model.config.model_type
+        if not hasattr(model, "get_image_features") or kind == "siglip2":
+            raise EncoderError(
+                f"a {type(model).__name__}, expected an image tower of fixed size and a text tower",
+                fix="name a CLIP, SigLIP or fixed-size SigLIP2 checkpoint",
+            )
+        processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+        return cls(model, processor, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
 
     def fingerprint(self) -> str:
         """Return the name of weights and preprocessing as they are now."""
         settings = f"dual {self.longest} {self.processor.to_json_string()}"
         return weights_fingerprint(self, settings)
 
-    def module(self) -> nn.Module:
-        """Return the weights of both towers."""
-        return self
+    def tower(self, side: Side) -> nn.Module:
+        """Return the weights of a side."""
+        return named_tower(self.model, side)
 
     def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
         """Encode pictures; a class token is dropped from the grid."""
@@ -77,6 +82,24 @@ class Dual(nn.Module):
             inputs["attention_mask"] = batch["attention_mask"]
         states, pooled = _outputs(self.model.get_text_features(**inputs))
         return Raw(states, without_specials(mask, batch["special_tokens_mask"].bool()), pooled)
+
+
+def check_tokenizer(tokenizer: Any, count: int) -> None:  # noqa: ANN401
+    """Refuse a tokenizer with ids beyond the embedding table of `count` rows."""
+    most = max(tokenizer.get_vocab().values())
+    if most >= count:
+        raise EncoderError(
+            f"the tokenizer has ids up to {most}, the embedding table ends at {count - 1}",
+            fix="bring the tokenizer that belongs to the weights",
+        )
+
+
+def check_complete(missing: Sequence[str] | set[str]) -> None:
+    """Refuse weights that lack some, which transformers would draw at random."""
+    if missing:
+        names = ", ".join(sorted(missing)[:3])
+        what = f"{len(missing)} weights are missing, such as {names}"
+        raise EncoderError(what, fix="bring the whole checkpoint, or correct its config.json")
 
 
 def _outputs(output: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -18,16 +18,15 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from relatum.batch import Part, Tokens
 from relatum.config import TokensConfig
 from relatum.disk import write_file
 from relatum.encoders.cache import TokenCache
-from relatum.encoders.dual import Dual
-from relatum.encoders.encoder import Encoder, Raw
+from relatum.encoders.encoder import SIDES, Encoder, Raw, Side
+from relatum.encoders.joined import Joined, Table
 from relatum.encoders.reduction import Reduction, pool_grid, pool_words
-from relatum.encoders.starter import Starter
 from relatum.items import Item, image_key, read_image, text_key
 from relatum.progress import Report, silent
 
@@ -35,7 +34,7 @@ BATCH = 32
 SHARD = 256
 SAMPLE = 512
 T = TypeVar("T")
-_BLANKS: WeakKeyDictionary[nn.Module, tuple[Raw, Raw]] = WeakKeyDictionary()
+_BLANKS: WeakKeyDictionary[Encoder, tuple[Raw, Raw]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,6 @@ class _Modality:
     encode: Callable[[Sequence[Item]], Raw]
     pool: Callable[[Raw], Raw]
     reduce: Callable[[Raw], Part]
-
-
-def load_encoder(name: str) -> Encoder:
-    """Load `starter`, or a CLIP- or SigLIP-like checkpoint from a folder or hub id."""
-    return Starter() if name == "starter" else Dual(name)
 
 
 def cache_folder() -> Path:
@@ -87,13 +81,16 @@ def encode_items(
 
 
 def forward_items(items: Sequence[Item], encoder: Encoder, reduction: Reduction) -> Tokens:
-    """Encode a batch without the cache, differentiably: the path of fine-tuning."""
-    parts = []
-    for modality, blank in _modalities(encoder, reduction):
-        having, here = _those_with(items, modality)
-        part = modality.reduce(modality.encode(having)) if having else None
-        parts.append(_with_gaps(part, blank, here))
-    return Tokens(image=parts[0], text=parts[1])
+    """Encode new items without the cache and without what was computed before."""
+    return Tokens(*(forward_part(items, encoder, reduction, side) for side in SIDES))
+
+
+def forward_part(items: Sequence[Item], encoder: Encoder, reduction: Reduction, side: Side) -> Part:
+    """Encode one side of a batch, differentiably: the path of fine-tuning."""
+    modality, blank = _modalities(encoder, reduction, looked_up=False)[SIDES.index(side)]
+    having, here = _those_with(items, modality)
+    part = modality.reduce(modality.encode(having)) if having else None
+    return _with_gaps(part, blank, here)
 
 
 @torch.no_grad()
@@ -230,12 +227,18 @@ def _with_gaps(part: Part | None, blank: Part, here: Tensor) -> Part:
 
 def _blanks(encoder: Encoder) -> tuple[Raw, Raw]:
     """Encode a white picture and "a" once for each encoder: only their shapes matter."""
-    module = encoder.module()
-    if module not in _BLANKS:
+    if encoder not in _BLANKS:
+        tables = encoder.tables if isinstance(encoder, Joined) else {}
         with torch.no_grad():
-            picture = encoder.encode_images([Image.new("RGB", (32, 32), "white")])
-            _BLANKS[module] = picture, encoder.encode_texts(["a"])
-    return _BLANKS[module]
+            picture = tables["image"].raw if "image" in tables else None
+            picture = picture or encoder.encode_images([Image.new("RGB", (32, 32), "white")])
+            _BLANKS[encoder] = picture, encoder.encode_texts(["a"])
+    return _BLANKS[encoder]
+
+
+def takes_pictures(encoder: Encoder) -> bool:
+    """Return whether pictures count: a text encoder gives them empty masks."""
+    return bool(_blanks(encoder)[0].mask.any())
 
 
 def blank_tokens(encoder: Encoder, reduction: Reduction) -> Tokens:
@@ -244,12 +247,15 @@ def blank_tokens(encoder: Encoder, reduction: Reduction) -> Tokens:
     return Tokens(reduction.image_part(picture), reduction.text_part(text))
 
 
-def _modalities(encoder: Encoder, reduction: Reduction) -> list[tuple[_Modality, Part]]:
+def _modalities(
+    encoder: Encoder, reduction: Reduction, *, looked_up: bool = True
+) -> list[tuple[_Modality, Part]]:
     blank = blank_tokens(encoder, reduction)
+    sees = takes_pictures(encoder)
     images = _Modality(
         name="images",
         key=image_key,
-        size=lambda item: int(item.image is not None),
+        size=lambda item: int(sees and item.image is not None),
         encode=lambda items: encoder.encode_images([read_image(item) for item in items]),
         pool=lambda raw: pool_grid(raw, reduction.image_side),
         reduce=reduction.image_part,
@@ -262,7 +268,22 @@ def _modalities(encoder: Encoder, reduction: Reduction) -> list[tuple[_Modality,
         pool=lambda raw: pool_words(raw, reduction.text_tokens),
         reduce=reduction.text_part,
     )
+    if looked_up and isinstance(encoder, Joined):
+        images = _looked_up(images, encoder.tables.get("image"))
+        texts = _looked_up(texts, encoder.tables.get("text"))
     return [(images, blank.image), (texts, blank.text)]
+
+
+def _looked_up(modality: _Modality, table: Table | None) -> _Modality:
+    """Take a modality from a table, where there is one, by the items' ids."""
+    if table is None:
+        return modality
+    return replace(
+        modality,
+        key=lambda item: text_key(item.id),
+        size=lambda item: modality.size(item) or int(item.id in table.rows),
+        encode=table.find,
+    )
 
 
 def _batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -8,12 +8,15 @@ This file does not know of relations, reduction or caches.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor, nn
+
+Side = Literal["image", "text"]
+SIDES: tuple[Side, Side] = ("image", "text")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,16 @@ class Raw:
     tokens: Float[Tensor, "batch tokens width"]
     mask: Bool[Tensor, "batch tokens"]
     pooled: Float[Tensor, "batch pooled"]
+
+    @classmethod
+    def of_vectors(cls, vectors: Float[Tensor, "batch pooled"]) -> "Raw":
+        """Let each vector stand for its only token too."""
+        return cls(vectors[:, None], torch.ones(len(vectors), 1, dtype=torch.bool), vectors)
+
+    @classmethod
+    def nothing(cls, count: int) -> "Raw":
+        """Return what an encoder without a tower gives: empty masks."""
+        return cls(torch.zeros(count, 1, 1), torch.zeros(count, 1).bool(), torch.zeros(count, 1))
 
 
 @runtime_checkable
@@ -34,16 +47,23 @@ class Encoder(Protocol):
         ...
 
     def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
-        """Encode RGB pictures; the tokens are a square grid, row by row."""
+        """Encode RGB pictures; the tokens are a square grid, row by row, or there are none."""
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> Raw:
         """Encode texts; the mask is True at tokens of the text itself."""
         ...
 
-    def module(self) -> nn.Module:
-        """Return the weights, for tuning and saving."""
+    def tower(self, side: Side) -> nn.Module | None:
+        """Return the weights of a side, for tuning and saving; None where they are not known."""
         ...
+
+
+def named_tower(module: nn.Module, side: Side) -> nn.ModuleDict:
+    """Return the parts of a dual encoder that are named after one side."""
+    starts = ("vision", "visual", "image") if side == "image" else ("text",)
+    parts = dict(module.named_children())
+    return nn.ModuleDict({name: part for name, part in parts.items() if name.startswith(starts)})
 
 
 def weights_fingerprint(module: nn.Module, settings: str) -> str:
@@ -51,7 +71,8 @@ def weights_fingerprint(module: nn.Module, settings: str) -> str:
 
     Kept on the module until a weight changes in place, as hashing 100 MB takes a while.
     """
-    version = sum(tensor._version for tensor in module.state_dict().values())
+    state = module.state_dict()
+    version = len(state), sum(tensor._version for tensor in state.values())
     kept = getattr(module, "_fingerprint", None)
     if kept is not None and kept[0] == version:
         return kept[1]

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
-from relatum.encoders.encoder import Raw, square, weights_fingerprint, without_specials
+from relatum.encoders.encoder import Raw, Side, square, weights_fingerprint, without_specials
 from relatum.errors import EncoderError
 
 SIDE = 224
@@ -39,9 +39,9 @@ class Starter(nn.Module):
         """Return the name of the weights as they are now."""
         return weights_fingerprint(self, f"starter {SIDE} {MAX_WORD_PIECES}")
 
-    def module(self) -> nn.Module:
-        """Return the weights of both towers."""
-        return self
+    def tower(self, side: Side) -> nn.Module:
+        """Return the weights of a side."""
+        return self.image_tower if side == "image" else self.text_tower
 
     def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
         """Encode pictures to the last feature grid."""

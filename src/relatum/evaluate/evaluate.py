@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relatum.batch import Tokens
 from relatum.catalogue import Catalogue
-from relatum.encoders import encode_items, load_encoder
+from relatum.encoders import OWN, encode_items, load_encoder
 from relatum.errors import CheckpointError, DataError
 from relatum.evaluate.baselines import constant_method, frozen_method, shuffled_method
 from relatum.evaluate.controls import modality_gap, paraphrase_overlap
@@ -118,6 +118,9 @@ def _find_twin(
         return None, "the model itself is not conditioned"
     if model.catalogue != catalogue.fingerprint():
         return None, "the catalogue is not the one the model was trained on, or has changed"
+    own = model.encoder if config.encoder == OWN else None
+    if own is not None and not config.tuning.is_frozen:
+        return None, "the encoder is an object that was tuned with the model"
     settings = without_conditioning(config)
     output = Path(folder) / "unconditioned" if folder is not None else None
 
@@ -125,11 +128,13 @@ def _find_twin(
         report(f"unconditioned: {stage}", done, total, note)
 
     try:
-        twin = train(catalogue, settings, output, resume=True, cache=cache, report=tell)
+        twin = train(
+            catalogue, settings, output, resume=True, cache=cache, report=tell, encoder=own
+        )
     except CheckpointError:  # a twin of other settings or another version: it is made again
         twin = None
     if twin is None or twin.split != model.split:
-        twin = train(catalogue, settings, output, cache=cache, report=tell)
+        twin = train(catalogue, settings, output, cache=cache, report=tell, encoder=own)
     return twin, ""
 
 
@@ -142,7 +147,7 @@ def _methods(
 ) -> dict[str, Method]:
     """Return the methods by name, from the frozen encoders to the model."""
     asked, untuned = Participants(items, tokens), tokens
-    if model.config.tuning != "frozen":
+    if not model.config.tuning.is_frozen and model.config.encoder != OWN:
         encoder = load_encoder(model.config.encoder)
         untuned = encode_items(items, encoder, model.reduction, cache=cache)
     methods = {"frozen": frozen_method(untuned)}

@@ -83,13 +83,14 @@ def _write_graphs(model: Model, folder: Path) -> None:
         return found.image, found.text, found.both
 
     text, image, facts = _towers(encoder)
+    assert isinstance(encoder, Starter | Dual)
     side, count = facts["image"].pop("side"), facts["text"]["padding"]["length"]
     words = {
         name: (torch.ones(2, count or 9).long(), 1 if count else 2) for name in ("ids", "mask")
     }
-    _write(_Graph(encoder.module(), text), words, folder / "text.onnx")
+    _write(_Graph(encoder, text), words, folder / "text.onnx")
     pixels = {"pixels": (torch.randn(2, 3, side, side), 1)}
-    _write(_Graph(encoder.module(), image), pixels, folder / "image.onnx")
+    _write(_Graph(encoder, image), pixels, folder / "image.onnx")
     pooled: dict[str, tuple[Tensor, int]] = {}
     for name, tower in (("image", head.image), ("text", head.text)):
         facts[name]["dim"] = tower.whole.in_features

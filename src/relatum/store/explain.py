@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from relatum.batch import Part, Tokens
-from relatum.encoders import blank_tokens
+from relatum.encoders import blank_tokens, takes_pictures
 from relatum.encoders.encoder import square
 from relatum.items import Item, read_image
 from relatum.model import Model
@@ -54,7 +54,8 @@ def variants(model: Model, item: Item) -> Variants:
     """Encode an item with each of its parts hidden in turn: every picture and text once."""
     text, encoder, reduction = (item.text or "").strip(), model.encoder, model.reduction
     words, texts = _without_words(text)
-    pictures = _without_cells(read_image(item)) if item.image is not None else []
+    seen = item.image is not None and takes_pictures(encoder)
+    pictures = _without_cells(read_image(item)) if seen else []
     blank = blank_tokens(encoder, reduction)
     image = reduction.image_part(encoder.encode_images(pictures)) if pictures else None
     said = reduction.text_part(encoder.encode_texts(texts)) if text else None

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from scipy import sparse
@@ -19,13 +20,16 @@ from relatum.catalogue import Catalogue, split_catalogue
 from relatum.conditioner import Conditioner
 from relatum.config import Config, ModelConfig
 from relatum.encoders import (
+    Encoder,
     blank_tokens,
     encode_items,
     encode_texts,
+    find_encoder,
     find_reduction,
-    load_encoder,
+    takes_pictures,
 )
-from relatum.errors import DataError
+from relatum.encoders.tuning import begin_tuning, tuned_groups
+from relatum.errors import DataError, EncoderError
 from relatum.items import Item
 from relatum.loss import Losses, Temperature, contrasts
 from relatum.model import Model
@@ -88,6 +92,7 @@ def prepare(
     cache: Path | None,
     report: Report,
     recipe: Recipe = RELATUM,
+    encoder: Any = None,  # noqa: ANN401
 ) -> Run:
     """Split first; then load the encoder, fit the reduction, encode, and make the model."""
     split = split_catalogue(catalogue, config.split)
@@ -101,7 +106,8 @@ def prepare(
     items = [by_id[name] for name in split.train]
     validation = [by_id[name] for name in some_of(split.validation)]
     held_out = [by_id[name] for name in (*split.validation, *split.test)]
-    encoder = load_encoder(config.encoder)
+    encoder = find_encoder(config, encoder)
+    _check_sides(items, encoder, report)
     reduction = find_reduction(items, held_out, encoder, config.tokens, cache=cache, report=report)
     torch.manual_seed(config.training.seed)
     conditioner = recipe.conditioner(blank_tokens(encoder, reduction), config.model)
@@ -123,8 +129,10 @@ def prepare(
         )
     seen = [r.id for r in catalogue.relations if r.id not in split.relations_held_out]
     tokens = encode_items(items, encoder, reduction, cache=cache, report=report)
+    validation_tokens = encode_items(validation, encoder, reduction, cache=cache, report=report)
     texts = _encode_asks(themes, model)
     _start(conditioner, tokens, [texts[text] for text in _whole_texts(themes)])
+    begin_tuning(encoder, config)  # all that is frozen has been encoded
     temperature = Temperature(config.loss.temperature, config.loss.max_scale, recipe.bias)
     return Run(
         model=model,
@@ -134,12 +142,23 @@ def prepare(
         anything=anything,
         questions=build_questions(catalogue, [item.id for item in validation], relations=seen),
         validation=validation,
-        validation_tokens=encode_items(validation, encoder, reduction, cache=cache, report=report),
+        validation_tokens=validation_tokens,
         texts=texts,
         temperature=temperature,
         optimiser=_optimiser(model, temperature),
         recipe=recipe,
     )
+
+
+def _check_sides(items: Sequence[Item], encoder: Encoder, report: Report) -> None:
+    """Say once that pictures are ignored; `EncoderError` where nothing else is there."""
+    pictures = sum(item.image is not None for item in items)
+    if not pictures or takes_pictures(encoder):
+        return
+    if not any((item.text or "").strip() for item in items):
+        what = "the encoder takes texts only, and no training item has one"
+        raise EncoderError(what, fix="name an encoder of pictures: encoder='IMAGES + TEXTS'")
+    report("pictures ignored", pictures, pictures, "the encoder takes texts only")
 
 
 def _start(conditioner: nn.Module, tokens: Tokens, texts: Sequence[Part]) -> None:
@@ -177,12 +196,7 @@ def _optimiser(model: Model, temperature: Temperature) -> torch.optim.Optimizer:
             "weight_decay": 0.0,
         },
     ]
-    tuned = model.config.tuning == "full"
-    model.encoder.module().requires_grad_(tuned)
-    if tuned:
-        groups.append(
-            {"params": list(model.encoder.module().parameters()), "lr": settings.encoder_rate}
-        )
+    groups += tuned_groups(model.encoder, model.config)
     for group in groups:
         group["peak"] = group["lr"]
     return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)

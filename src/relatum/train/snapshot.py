@@ -17,6 +17,7 @@ from relatum.checkpoint import (
     save_snapshot,
 )
 from relatum.disk import disk_errors_named
+from relatum.encoders.tuning import fill_tuned, tuned_tensors
 from relatum.errors import CheckpointError
 from relatum.train.run import Run
 
@@ -36,16 +37,14 @@ def write_metrics(folder: Path, run: Run, losses: dict[str, float], score: float
 
 
 def _state(run: Run) -> dict[str, dict[str, Tensor]]:
-    state = {
+    return {
         "weights": run.model.conditioner.state_dict(),
         "best": run.best,
         "temperature": run.temperature.state_dict(),
         "optimiser": optimiser_tensors(run.optimiser),
+        "encoder": tuned_tensors(run.model.encoder, run.config.tuning),
+        "best_encoder": run.best_encoder,
     }
-    if run.config.tuning == "full":
-        state["encoder"] = run.model.encoder.module().state_dict()
-        state["best_encoder"] = run.best_encoder
-    return state
 
 
 def save_state(run: Run, folder: Path) -> None:
@@ -87,9 +86,8 @@ def restore(run: Run, folder: Path) -> None:
     run.model.conditioner.load_state_dict(parts["weights"])
     run.temperature.load_state_dict(parts["temperature"])
     restore_optimiser(run.optimiser, parts["optimiser"])
-    if run.config.tuning == "full":
-        run.model.encoder.module().load_state_dict(parts["encoder"])
-        run.best_encoder = parts["best_encoder"]
+    fill_tuned(run.model.encoder, run.config.tuning, parts.get("encoder", {}))
+    run.best_encoder = parts.get("best_encoder", {})
     run.best = parts["best"]
     run.step = int(facts["step"])
     run.best_score, run.best_step = float(facts["best_score"]), int(facts["best_step"])

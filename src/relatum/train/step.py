@@ -12,8 +12,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from relatum.batch import Part, Pool, Vectors, draw_ask, draw_pool
-from relatum.encoders import forward_items
+from relatum.batch import Part, Pool, Tokens, Vectors, draw_ask, draw_pool
+from relatum.encoders import SIDES, forward_part
+from relatum.encoders.tuning import tuned_tensors
+from relatum.items import Item
 from relatum.loss import Losses
 from relatum.protocols.contestant import Participants, from_model
 from relatum.protocols.retrieval import METRICS, measure
@@ -71,14 +73,10 @@ def _draw_pools(run: Run, chance: np.random.Generator) -> Iterator[Pool]:
 
 
 def _pool_losses(run: Run, pools: Sequence[Pool]) -> list[Losses]:
-    tuned = run.config.tuning == "full"
     results: list[Losses] = []
     for pool in pools:
-        if tuned:
-            chosen = [run.items[row] for row in pool.rows]
-            tokens = forward_items(chosen, run.model.encoder, run.model.reduction)
-        else:
-            tokens = run.tokens[torch.from_numpy(pool.rows)].float()
+        kept = run.tokens[torch.from_numpy(pool.rows)].float()
+        tokens = _tuned_now(run, [run.items[row] for row in pool.rows], kept)
         sources = run.model.conditioner(tokens, _asked(run, pool.text))
         targets: Vectors = sources
         inverse = pool.inverse if run.recipe.symmetric else None
@@ -94,11 +92,28 @@ def _pool_losses(run: Run, pools: Sequence[Pool]) -> list[Losses]:
     return results
 
 
+def _tuned_now(run: Run, items: Sequence[Item], kept: Tokens) -> Tokens:
+    """Replace what is kept by what a tuned tower says now; a frozen tower is never run again."""
+    encoder, reduction = run.model.encoder, run.model.reduction
+    for side in SIDES:
+        if run.config.tuning.way(side) != "frozen":
+            with _precision(run):
+                part = forward_part(items, encoder, reduction, side).float()
+            kept = replace(kept, **{side: part})
+    return kept
+
+
+def _precision(run: Run) -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=run.config.training.bf16)
+
+
 def _asked(run: Run, text: str | None) -> Part | None:
     """Return a relation's encoded text; a tuned encoder encodes it anew in every step."""
-    if text is None or run.config.tuning == "frozen":
+    if text is None or run.config.tuning.text == "frozen":
         return run.texts[text] if text is not None else None
-    return run.model.reduction.text_part(run.model.encoder.encode_texts([text]))
+    with _precision(run):
+        raw = run.model.encoder.encode_texts([text])
+        return run.model.reduction.text_part(raw).float()
 
 
 def validate(run: Run) -> float:
@@ -108,11 +123,10 @@ def validate(run: Run) -> float:
     """
     score = -float(run.step == 0)
     if run.questions:
-        tokens = run.validation_tokens
-        if run.config.tuning == "full":
+        if run.config.tuning.text != "frozen":
             run.model.forget_texts()
-            with torch.no_grad():
-                tokens = forward_items(run.validation, run.model.encoder, run.model.reduction)
+        with torch.no_grad():
+            tokens = _tuned_now(run, run.validation, run.validation_tokens)
         asked = Participants(run.validation, tokens)
         model = from_model("", run.model, symmetric=run.recipe.symmetric)
         outcome = measure("", model.method(asked, ("both",)), run.questions)
@@ -120,7 +134,6 @@ def validate(run: Run) -> float:
     if score > run.best_score or not run.questions:
         run.best_score, run.best_step = score, run.step
         run.best = {k: v.detach().clone() for k, v in run.model.conditioner.state_dict().items()}
-        if run.config.tuning == "full":
-            state = run.model.encoder.module().state_dict()
-            run.best_encoder = {k: v.detach().clone() for k, v in state.items()}
+        state = tuned_tensors(run.model.encoder, run.config.tuning)
+        run.best_encoder = {k: v.clone() for k, v in state.items()}
     return score

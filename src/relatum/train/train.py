@@ -6,12 +6,15 @@ This room does not know how models are compared.
 """
 
 from pathlib import Path
+from typing import Any
 
 from relatum.catalogue import Catalogue
 from relatum.checkpoint import MANIFEST, remove_snapshots
 from relatum.config import Config
 from relatum.disk import check_place, disk_errors_named
-from relatum.errors import CheckpointError, ConfigError
+from relatum.encoders import OWN
+from relatum.encoders.tuning import fill_tuned
+from relatum.errors import CheckpointError, ConfigError, EncoderError
 from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.train.run import RELATUM, Recipe, Run, prepare
@@ -28,21 +31,28 @@ def train(
     cache: Path | None = None,
     report: Report = silent,
     recipe: Recipe = RELATUM,
+    encoder: Any = None,  # noqa: ANN401
 ) -> Model:
     """Train on a catalogue and return the model of the best validation.
 
     With `output`, the model folder is written there, snapshots on the way; `resume` goes on from
     the newest of them, and returns the finished model where training had ended. Raises `DataError`
     for data that cannot be trained on and `CheckpointError` for a snapshot of other settings.
+    `encoder` is an object with `encode_images` and `encode_texts`, in place of the one that the
+    settings name; where it is tuned, a copy of it is.
     """
     config = config or Config()
+    if encoder is not None:
+        config = config.model_copy(update={"encoder": OWN})
     folder = Path(output) if output is not None else None
     if folder is not None:
         check_place(folder)
-    finished = _finished(folder, config, catalogue) if resume and folder is not None else None
+    finished = (
+        _finished(folder, config, catalogue, encoder) if resume and folder is not None else None
+    )
     if finished is not None:
         return finished
-    run = prepare(catalogue, config, cache, report, recipe)
+    run = prepare(catalogue, config, cache, report, recipe, encoder)
     if folder is not None:
         with disk_errors_named(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -55,22 +65,26 @@ def train(
     run.model.conditioner.load_state_dict(run.best)
     run.model.conditioner.eval()
     run.model.validation = run.best_score
-    if config.tuning == "full":
-        run.model.encoder.module().load_state_dict(run.best_encoder)
-        run.model.forget_texts()
+    fill_tuned(run.model.encoder, config.tuning, run.best_encoder)
+    run.model.forget_texts()
     if folder is not None:
         run.model.save(folder)
         remove_snapshots(folder / "snapshots")
     return run.model
 
 
-def _finished(folder: Path, config: Config, catalogue: Catalogue) -> Model | None:
+def _finished(
+    folder: Path,
+    config: Config,
+    catalogue: Catalogue,
+    encoder: Any,  # noqa: ANN401
+) -> Model | None:
     """Return the model of an earlier run of the same settings and data, if there is a whole one."""
     if not (folder / MANIFEST).exists():
         return None
     try:
-        model = Model.load(folder)
-    except (CheckpointError, ConfigError):
+        model = Model.load(folder, encoder=encoder)
+    except (CheckpointError, ConfigError, EncoderError):
         return None  # damaged or of another version: what is asked for is trained anew
     same = model.config == config and model.catalogue == catalogue.fingerprint()
     return model if same else None

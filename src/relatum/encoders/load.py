@@ -1,0 +1,97 @@
+"""Find an encoder: an object, or by name starter, a folder, a hub id, tables, or two of these.
+
+In: the settings, perhaps a user's own object.
+Out: an `Encoder`, or one line that says what is wrong with the name or the files.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+
+from relatum.config import Config
+from relatum.encoders.dual import Dual
+from relatum.encoders.encoder import Encoder
+from relatum.encoders.joined import Joined
+from relatum.encoders.open_clip import CONFIG, load_open_clip
+from relatum.encoders.own import OWN, Own
+from relatum.encoders.sentences import Sentences
+from relatum.encoders.starter import Starter
+from relatum.errors import EncoderError
+
+BEFORE = "precomputed:"
+KINDS = (CONFIG, "modules.json", "config.json")  # open_clip, sentence-transformers, transformers
+WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
+BROKEN = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
+SECONDS = 5  # that the hub has for an answer
+
+
+def find_encoder(config: Config, given: Any = None) -> Encoder:  # noqa: ANN401
+    """Load what the settings name, or take an object: a copy of it where it is tuned."""
+    if given is None:
+        return load_encoder(config.encoder)
+    given = given if config.tuning.is_frozen else copy.deepcopy(given)
+    return given if isinstance(given, Encoder) else Own(given)
+
+
+def load_encoder(name: str) -> Encoder:
+    """Load what `encoder` names; two names with ` + ` between are pictures' and texts' encoders."""
+    first, plus, second = (part.strip() for part in name.partition(" + "))
+    if first == OWN:
+        what = "the model was trained with an encoder of your own"
+        raise EncoderError(what, fix="give it: Model.load(folder, encoder=...)")
+    if first.startswith(BEFORE):
+        if not plus:
+            what = f"encoder {name!r} has no encoder for relation texts"
+            raise EncoderError(what, fix=f"write '{name} + starter', or another text encoder")
+        rest = _load_one(second)
+        return Joined(rest, rest, Path(first.removeprefix(BEFORE)))
+    return Joined(_load_one(first), _load_one(second)) if plus else _load_one(name)
+
+
+def _load_one(name: str) -> Encoder:
+    if name == "starter":
+        return Starter()
+    try:
+        folder = _folder(name)
+        _check_files(folder)
+        if (folder / CONFIG).is_file():
+            return load_open_clip(folder)
+        is_sentences = (folder / "modules.json").is_file()
+        return Sentences(folder) if is_sentences else Dual.load(folder)
+    except (EncoderError, *BROKEN) as error:
+        fix = "" if isinstance(error, EncoderError) else "; bring a whole checkpoint"
+        reason = " ".join(str(error).split())[:300]
+        raise EncoderError(f"encoder {name!r} cannot be loaded: {reason}{fix}") from error
+
+
+def _folder(name: str) -> Path:
+    """Return a folder as it is, or that of a hub id, downloaded unless it was before."""
+    if Path(name).is_dir():
+        return Path(name)
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1:
+        raise EncoderError("there is no such folder", fix="correct the path, or name 'starter'")
+    try:
+        return Path(snapshot_download(name, allow_patterns=WANTED, etag_timeout=SECONDS))
+    except (OSError, HfHubHTTPError) as error:
+        what = f"no folder of this name, and from the hub: {str(error).partition(chr(10))[0]}"
+        raise EncoderError(what, fix="name a folder, or try again with the network") from error
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse a folder that is no encoder, weights that only a pickle holds, and no tokenizer."""
+    if not any((folder / name).is_file() for name in KINDS):
+        what = f"expected a folder with {', '.join(KINDS[:-1])} or {KINDS[-1]}"
+        raise EncoderError(what, fix="name such a folder, starter, or a hub id")
+    for path in folder.rglob("*"):
+        pickled = path.suffix in (".bin", ".pt", ".pth", ".ckpt")
+        if pickled and not any(path.parent.glob("*.safetensors")):
+            what = f"the weights {path.name} are a pickle, which could run code when it is read"
+            raise EncoderError(what, fix="convert them to safetensors")
+    words = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+    if not any(path.name in words for path in folder.rglob("*")):
+        what = "it has no tokenizer (tokenizer.json, vocab.json or vocab.txt)"
+        raise EncoderError(what, fix="copy the tokenizer's files into the folder")

@@ -1,0 +1,112 @@
+"""Train encoders too: a tower as a whole, or low-rank adapters in its blocks.
+
+In: an encoder and settings.
+Out: towers made ready, their parameters with rates, and the tensors that training has changed.
+LoRA (arXiv 2106.09685) is peft's, which comes with the extra `encoders`.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from relatum.config import Config, Tuning
+from relatum.encoders.encoder import SIDES, Encoder, Side
+from relatum.errors import CheckpointError, ConfigError, EncoderError
+
+MARK = ".lora_"
+
+
+def begin_tuning(encoder: Encoder, config: Config) -> None:
+    """Freeze what stays as it is, add adapters, and say what is to be recomputed.
+
+    Raises `ConfigError` for a tower that is not known or that has no place for adapters.
+    """
+    for side in SIDES:
+        tower, way = encoder.tower(side), config.tuning.way(side)
+        if tower is None and way != "frozen":
+            what = f"tuning.{side}={way}, but the encoder has no {side} tower of its own"
+            raise ConfigError(what, fix=f"set tuning.{side}=frozen")
+        if tower is None:
+            continue
+        tower.requires_grad_(way == "full")
+        if way == "lora" and list(tower.parameters()):
+            _add_adapters(tower, side, config)
+        if way != "frozen" and config.training.checkpointing:
+            _checkpoint(tower)
+
+
+def _add_adapters(tower: nn.Module, side: Side, config: Config) -> None:
+    """Put adapters beside all linear maps of the blocks."""
+    places = tuple(f"{place}." for place in _blocks(tower))
+    parts = {name: part for name, part in tower.named_modules() if name.startswith(places)}
+    targets = [name for name, part in parts.items() if isinstance(part, nn.Linear)]
+    if not targets:
+        what = f"tuning.{side}=lora, but the tower has no transformer blocks with linear maps"
+        raise ConfigError(what, fix=f"set tuning.{side}=frozen or tuning.{side}=full")
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        what, fix = f"tuning.{side}=lora needs peft", "pip install 'relatum[encoders]'"
+        raise EncoderError(what, fix=fix) from error
+    settings = LoraConfig(r=config.lora.rank, lora_alpha=config.lora.alpha, target_modules=targets)
+    inject_adapter_in_model(settings, tower)
+
+
+def _blocks(tower: nn.Module) -> list[str]:
+    """Return the names in the longest list of modules of a tower, from the input on."""
+    lists = {name: len(p) for name, p in tower.named_modules() if isinstance(p, nn.ModuleList)}
+    name = max(lists, key=lambda name: lists[name], default="")
+    return [f"{name}.{index}" for index in range(lists.get(name, 0))]
+
+
+def _checkpoint(tower: nn.Module) -> None:
+    """Have blocks recomputed in the backward pass; dropout stays off, as elsewhere in tuning."""
+    for part in tower.modules():
+        if isinstance(part, PreTrainedModel) and part.supports_gradient_checkpointing:
+            part.activation_checkpointing_enable()
+    for part in tower.modules():
+        if getattr(part, "gradient_checkpointing", False):
+            part.training = True
+
+
+def tuned_groups(encoder: Encoder, config: Config) -> list[dict]:
+    """Return the parameters that are trained; each block nearer the input has a smaller rate."""
+    rates: dict[float, list[nn.Parameter]] = {}
+    for side in SIDES:
+        tower = encoder.tower(side)
+        if tower is None or config.tuning.way(side) == "frozen":
+            continue
+        places = _blocks(tower)
+        above = len(places) + 1 if places else 0  # what comes before the blocks
+        for name, weight in tower.named_parameters():
+            here = [k for k, place in enumerate(places) if name.startswith(f"{place}.")]
+            above = len(places) - here[0] if here else above if above > len(places) else 0
+            if weight.requires_grad:
+                rate = config.training.encoder_rate * config.training.layer_decay**above
+                rates.setdefault(rate, []).append(weight)
+    return [{"params": weights, "lr": rate} for rate, weights in rates.items()]
+
+
+def tuned_tensors(encoder: Encoder, tuning: Tuning, *ways: str) -> dict[str, Tensor]:
+    """Return what training changes, by side and name; with `ways`, of the towers tuned so."""
+    found: dict[str, Tensor] = {}
+    for side in SIDES:
+        tower, way = encoder.tower(side), tuning.way(side)
+        if tower is not None and way in (ways or ("full", "lora")):
+            for name, tensor in tower.state_dict().items():
+                if way == "full" or MARK in name:
+                    found[f"{side}.{name}"] = tensor.detach()
+    return found
+
+
+def fill_tuned(encoder: Encoder, tuning: Tuning, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `tuned_tensors` returned; `CheckpointError` where it does not fit."""
+    ours = tuned_tensors(encoder, tuning)
+    sizes = [{name: t.shape for name, t in some.items()} for some in (ours, tensors)]
+    if sizes[0] != sizes[1]:
+        wrong = sorted({name for name, _ in sizes[0].items() ^ sizes[1].items()})
+        what = f"the tuned weights do not fit the encoder: {', '.join(wrong[:3])}"
+        raise CheckpointError(what, fix="train the model again")
+    for name, tensor in ours.items():
+        tensor.copy_(tensors[name])
