@@ -29,9 +29,11 @@ from relatum.checkpoint import (
 from relatum.conditioner import Conditioner
 from relatum.config import Config
 from relatum.encoders import (
+    CachedTokens,
     Encoder,
     Reduction,
     blank_tokens,
+    cache_items,
     encode_items,
     encode_texts,
     load_encoder,
@@ -143,8 +145,23 @@ class Model:
         """Return the items' tokens, from the cache where it has them; `DataError` if one is bad."""
         return encode_items(items, self.encoder, self.reduction, cache=cache, report=report)
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Tell whether the conditioner looks at tokens, or at pooled vectors alone."""
+        return getattr(self.conditioner, "reads_tokens", True)
+
+    def view(
+        self, items: Sequence[Item], *, cache: Path | None = None, report: Report = silent
+    ) -> CachedTokens:
+        """Encode items as `encode` does, but read only the rows asked for, and what is looked at.
+
+        What it gives is indexed as `Tokens` are; memory does not grow with the tokens.
+        """
+        found = cache_items(items, self.encoder, self.reduction, cache=cache, report=report)
+        return found if self.reads_tokens else found.without_tokens()
+
     @torch.no_grad()
-    def condition(self, tokens: Tokens, relation: str | None) -> Vectors:
+    def condition(self, tokens: Tokens | CachedTokens, relation: str | None) -> Vectors:
         """Return the vectors of encoded items under a relation's text (None: the null relation)."""
         self.conditioner.eval()
         asked = self.relation_part(relation)

@@ -7,6 +7,7 @@ from relatum.encoders.dual import Dual
 from relatum.encoders.encode import (
     blank_tokens,
     cache_folder,
+    cache_items,
     encode_items,
     encode_texts,
     find_reduction,
@@ -15,11 +16,13 @@ from relatum.encoders.encode import (
 )
 from relatum.encoders.encoder import Encoder, Raw
 from relatum.encoders.reduction import Projection, Reduction
+from relatum.encoders.shards import CachedTokens
 from relatum.encoders.starter import Starter
 
 _transformers_logging.disable_progress_bar()  # its bars would cut through ours
 
 __all__ = [
+    "CachedTokens",
     "Dual",
     "Encoder",
     "Projection",
@@ -29,6 +32,7 @@ __all__ = [
     "TokenCache",
     "blank_tokens",
     "cache_folder",
+    "cache_items",
     "encode_items",
     "encode_texts",
     "find_reduction",

@@ -11,9 +11,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
@@ -23,10 +24,12 @@ from torch import Tensor, nn
 from relatum.batch import Part, Tokens
 from relatum.config import TokensConfig
 from relatum.disk import write_file
-from relatum.encoders.cache import TokenCache
+from relatum.encoders.ahead import loaded_ahead
+from relatum.encoders.cache import TokenCache, open_cache
 from relatum.encoders.dual import Dual
 from relatum.encoders.encoder import Encoder, Raw
 from relatum.encoders.reduction import Reduction, pool_grid, pool_words
+from relatum.encoders.shards import CachedTokens
 from relatum.encoders.starter import Starter
 from relatum.items import Item, image_key, read_image, text_key
 from relatum.progress import Report, silent
@@ -45,7 +48,8 @@ class _Modality:
     name: str
     key: Callable[[Item], str]
     size: Callable[[Item], int]
-    encode: Callable[[Sequence[Item]], Raw]
+    load: Callable[[Item], Any]
+    encode: Callable[[Sequence[Any]], Raw]
     pool: Callable[[Raw], Raw]
     reduce: Callable[[Raw], Part]
 
@@ -74,16 +78,31 @@ def encode_items(
 
     Raises `DataError` for a picture that cannot be decoded.
     """
+    return cache_items(items, encoder, reduction, cache=cache, report=report)[:]
+
+
+@torch.no_grad()
+def cache_items(
+    items: Sequence[Item],
+    encoder: Encoder,
+    reduction: Reduction,
+    *,
+    cache: Path | None = None,
+    report: Report = silent,
+) -> CachedTokens:
+    """Encode what the cache lacks; return all items as a view that reads rows when asked."""
     root = (cache or cache_folder()) / "tokens" / f"{encoder.fingerprint()}-{reduction.fingerprint}"
     parts = []
     for modality, blank in _modalities(encoder, reduction):
         having, here = _those_with(items, modality)
-        store = TokenCache(root / modality.name)
+        store = open_cache(root / modality.name)
         keys = [modality.key(item) for item in having]
         _encode_missing(store, dict(zip(keys, having, strict=True)), modality, report)
-        part = store.read(keys) if keys else None
-        parts.append(_with_gaps(part, blank, here))
-    return Tokens(image=parts[0], text=parts[1])
+        places = np.full((len(items), 2), -1, np.int32)
+        places[here.numpy()] = store.find(keys)
+        shape = blank.tokens.shape[1], blank.tokens.shape[2], blank.pooled.shape[1]
+        parts.append(store.view(places, shape))
+    return CachedTokens(image=parts[0], text=parts[1])
 
 
 def forward_items(items: Sequence[Item], encoder: Encoder, reduction: Reduction) -> Tokens:
@@ -91,7 +110,11 @@ def forward_items(items: Sequence[Item], encoder: Encoder, reduction: Reduction)
     parts = []
     for modality, blank in _modalities(encoder, reduction):
         having, here = _those_with(items, modality)
-        part = modality.reduce(modality.encode(having)) if having else None
+        part = (
+            modality.reduce(modality.encode([modality.load(it) for it in having]))
+            if having
+            else None
+        )
         parts.append(_with_gaps(part, blank, here))
     return Tokens(image=parts[0], text=parts[1])
 
@@ -150,7 +173,7 @@ def _fit(
     for modality, _ in _modalities(encoder, reduction):
         if modality.name in raws:
             items, raw = raws[modality.name]
-            store = TokenCache(tokens / modality.name)
+            store = open_cache(tokens / modality.name)
             names = [modality.key(item) for item in items]
             rows = [names.index(name) for name in store.missing(names)]
             if rows:
@@ -164,7 +187,7 @@ def _raw_of(items: Sequence[Item], modality: _Modality, report: Report) -> Raw:
     """Encode and pool a sample; only the pooled tokens are held in memory, in half precision."""
     raws: list[Part] = []
     done = 0
-    for batch in _batches(items, BATCH):
+    for batch in loaded_ahead(_batches(items, BATCH), modality.load):
         raw = modality.pool(modality.encode(batch))
         raws.append(Part(raw.tokens.half(), raw.mask, raw.pooled))
         done += len(batch)
@@ -198,14 +221,16 @@ def _encode_missing(
     store: TokenCache, items: dict[str, Item], modality: _Modality, report: Report
 ) -> None:
     missing = sorted(store.missing(list(items)), key=lambda key: modality.size(items[key]))
-    done = 0
-    for keys in _batches(missing, SHARD):
-        parts: list[Part] = []
-        for some in _batches(keys, BATCH):
-            parts.append(modality.reduce(modality.encode([items[key] for key in some])))
-            done += len(some)
-            report(f"encode {modality.name}", done, len(missing), "")
-        store.write(keys, Part.join(parts))
+    parts: list[Part] = []
+    done = begun = 0
+    wanted = _batches([items[key] for key in missing], BATCH)
+    for batch in loaded_ahead(wanted, modality.load):
+        parts.append(modality.reduce(modality.encode(batch)))
+        done += len(batch)
+        report(f"encode {modality.name}", done, len(missing), "")
+        if done - begun >= SHARD or done == len(missing):
+            store.write(missing[begun:done], Part.join(parts))
+            parts, begun = [], done
 
 
 def _those_with(items: Sequence[Item], modality: _Modality) -> tuple[list[Item], Tensor]:
@@ -246,11 +271,13 @@ def blank_tokens(encoder: Encoder, reduction: Reduction) -> Tokens:
 
 def _modalities(encoder: Encoder, reduction: Reduction) -> list[tuple[_Modality, Part]]:
     blank = blank_tokens(encoder, reduction)
+    fit = getattr(encoder, "fit", lambda picture: picture)  # what an encoder does ahead, if any
     images = _Modality(
         name="images",
         key=image_key,
         size=lambda item: int(item.image is not None),
-        encode=lambda items: encoder.encode_images([read_image(item) for item in items]),
+        load=lambda item: fit(read_image(item)),
+        encode=encoder.encode_images,
         pool=lambda raw: pool_grid(raw, reduction.image_side),
         reduce=reduction.image_part,
     )
@@ -258,7 +285,8 @@ def _modalities(encoder: Encoder, reduction: Reduction) -> list[tuple[_Modality,
         name="texts",
         key=lambda item: text_key(item.text or ""),
         size=lambda item: len((item.text or "").strip()),
-        encode=lambda items: encoder.encode_texts([item.text or "" for item in items]),
+        load=lambda item: item.text or "",
+        encode=encoder.encode_texts,
         pool=lambda raw: pool_words(raw, reduction.text_tokens),
         reduce=reduction.text_part,
     )
