@@ -50,11 +50,6 @@ class Conditioner(nn.Module):
         self.register_buffer("known", torch.zeros(KNOWN, width))
         self.register_buffer("centre", torch.zeros(1, width))
 
-    @property
-    def reads_tokens(self) -> bool:
-        """Tell whether tokens are looked at; else their mask alone says what an item has."""
-        return self.config.beta < 1
-
     def start(self, items: Tokens, texts: Part | None) -> None:
         """See the training items and the relation texts before training, the plain texts first."""
         self.centre.copy_(_unit(items.text.pooled[items.text.present]).mean(0, keepdim=True))

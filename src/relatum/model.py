@@ -145,20 +145,13 @@ class Model:
         """Return the items' tokens, from the cache where it has them; `DataError` if one is bad."""
         return encode_items(items, self.encoder, self.reduction, cache=cache, report=report)
 
-    @property
-    def reads_tokens(self) -> bool:
-        """Tell whether the conditioner looks at tokens, or at pooled vectors alone."""
-        return getattr(self.conditioner, "reads_tokens", True)
-
     def view(
         self, items: Sequence[Item], *, cache: Path | None = None, report: Report = silent
     ) -> CachedTokens:
-        """Encode items as `encode` does, but read only the rows asked for, and what is looked at.
-
-        What it gives is indexed as `Tokens` are; memory does not grow with the tokens.
-        """
-        found = cache_items(items, self.encoder, self.reduction, cache=cache, report=report)
-        return found if self.reads_tokens else found.without_tokens()
+        """Encode as `encode` does, but read only the rows asked for, and what is looked at."""
+        lean = isinstance(self.conditioner, Conditioner) and self.config.model.beta == 1
+        of = items, self.encoder, self.reduction
+        return cache_items(*of, lean=lean, cache=cache, report=report)
 
     @torch.no_grad()
     def condition(self, tokens: Tokens | CachedTokens, relation: str | None) -> Vectors:

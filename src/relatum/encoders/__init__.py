@@ -2,7 +2,7 @@
 
 from transformers.utils import logging as _transformers_logging
 
-from relatum.encoders.cache import TokenCache
+from relatum.encoders.cache import CachedTokens, TokenCache
 from relatum.encoders.dual import Dual
 from relatum.encoders.encode import (
     blank_tokens,
@@ -16,7 +16,6 @@ from relatum.encoders.encode import (
 )
 from relatum.encoders.encoder import Encoder, Raw
 from relatum.encoders.reduction import Projection, Reduction
-from relatum.encoders.shards import CachedTokens
 from relatum.encoders.starter import Starter
 
 _transformers_logging.disable_progress_bar()  # its bars would cut through ours

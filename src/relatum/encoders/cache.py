@@ -1,33 +1,81 @@
 """Reduced tokens on disk, found again by the content of the item.
 
 In: content keys, and parts (tokens, mask, pooled vector) in half precision.
-Out: the same parts, or views that read them when asked. Each shard is one safetensors file that
-appears in one step, so a killed writer leaves the shards that were whole. The index takes 24 bytes
-a key. Layout: docs/file-formats.md, "Token cache".
-This file does not know what made the tokens.
+Out: the same parts, or views that read rows when asked. Each shard is one safetensors file that
+appears in one step, so a killed writer leaves the shards that were whole; it is mapped only while
+rows are copied, so neither memory nor open files grow with what was read. The index has 24 bytes a
+key. Layout: docs/file-formats.md, "Token cache". This file does not know what made the tokens.
 """
 
 import json
-import os
+import math
+import mmap
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int32
 from safetensors.torch import save
+from torch import Tensor
 
-from relatum.batch import Part
+from relatum.batch import Part, Tokens
 from relatum.disk import remove_parts, write_file
-from relatum.encoders.shards import CachedPart, Shard, codes
 from relatum.errors import RelatumError
 
 RECORD_LIMIT = 16_384  # bytes an item and modality
 FORGOTTEN = 3600.0  # seconds after which a half-written file has no writer any more
 _OPENED: dict[Path, "TokenCache"] = {}
 _LOCK = Lock()
+Shard = tuple[Path, dict[str, tuple[int, Any, tuple[int, ...]]]]  # where arrays begin, kind, shape
+
+
+@dataclass(frozen=True)
+class CachedPart:
+    """One modality on disk. `shape`: tokens (0: none are read), hidden and pooled width."""
+
+    shards: Sequence[Shard]
+    places: Int32[np.ndarray, "items 2"]  # shard and row; -1 where an item lacks the modality
+    shape: tuple[int, int, int]
+
+    def __getitem__(self, rows: Tensor | slice) -> Part:
+        """Read some items, in the order asked."""
+        places = self.places[rows if isinstance(rows, slice) else rows.numpy()]
+        longest, hidden, width = self.shape
+        tokens = np.zeros((len(places), max(longest, 1), hidden), np.float16)
+        mask, pooled = np.zeros(tokens.shape[:2], bool), np.zeros((len(places), width), np.float16)
+        order = np.argsort(places[:, 0], kind="stable")
+        numbers, starts = np.unique(places[order, 0], return_index=True)
+        for number, here in zip(numbers.tolist(), np.split(order, starts[1:]), strict=False):
+            if number < 0:
+                continue
+            arrays, at = _map_arrays(*self.shards[number]), places[here, 1]
+            pooled[here] = arrays["pooled"][at]
+            kept = arrays["mask"][at].astype(bool)
+            if longest:
+                tokens[here, : kept.shape[1]] = arrays["tokens"][at]
+            mask[here, : kept.shape[1]] = kept if longest else kept.any(1, keepdims=True)
+        return Part(*map(torch.from_numpy, (tokens, mask, pooled)))
+
+
+@dataclass(frozen=True)
+class CachedTokens:
+    """Items on disk, indexed as `Tokens` are; `tokens[:]` reads them all."""
+
+    image: CachedPart
+    text: CachedPart
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.image.places)
+
+    def __getitem__(self, rows: Tensor | slice) -> Tokens:
+        """Read some items, in the order asked."""
+        return Tokens(self.image[rows], self.text[rows])
 
 
 class TokenCache:
@@ -47,24 +95,18 @@ class TokenCache:
 
     def refresh(self) -> bool:
         """Take in what others wrote; False where a shard known here is gone or has changed."""
-        there = dict[Path, tuple[int, int]]()
-        if self.folder.is_dir():
-            for entry in os.scandir(self.folder):
-                if entry.name.endswith(".safetensors"):
-                    facts = entry.stat()
-                    there[Path(entry.path)] = facts.st_size, facts.st_mtime_ns
+        there = {path: _stamp(path) for path in self.folder.glob("*.safetensors")}
         with self._lock:
             if any(there.get(path) != stamp for path, stamp in self._stamps.items()):
                 return False
             for path in sorted(there.keys() - self._stamps.keys()):
-                if not self._add(path):
-                    path.unlink(missing_ok=True)
+                self._add(path)
         return True
 
     def find(self, keys: Sequence[str]) -> Int32[np.ndarray, "keys 2"]:
         """Return the shard and row of each key, -1 where it is not here."""
         known, places = self._sorted()
-        wanted, found = codes(keys), np.full((len(keys), 2), -1, np.int32)
+        wanted, found = _codes(keys), np.full((len(keys), 2), -1, np.int32)
         if len(known):
             at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
             here = known[at] == wanted
@@ -74,8 +116,7 @@ class TokenCache:
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Return the keys that are not here, each once, in order."""
         places = self.find(keys)[:, 0].tolist()
-        lacking = (key for key, shard in zip(keys, places, strict=True) if shard < 0)
-        return list(dict.fromkeys(lacking))
+        return list(dict.fromkeys(k for k, shard in zip(keys, places, strict=True) if shard < 0))
 
     def write(self, keys: Sequence[str], part: Part) -> None:
         """Add a shard; `RelatumError` if a record is over 16 kB or the disk is full."""
@@ -95,31 +136,24 @@ class TokenCache:
         with self._lock:
             self._add(path)
 
-    def view(self, places: Int32[np.ndarray, "items 2"], blank: tuple[int, int, int]) -> CachedPart:
-        """Return items that are read when asked for, all padded alike.
+    def view(self, places: Int32[np.ndarray, "items 2"], blank: Part, *, lean: bool) -> CachedPart:
+        """Return items to be read later, all padded alike; where there are none, as `blank`."""
+        used = [self.shards[number][1] for number in np.unique(places[:, 0]) if number >= 0]
+        longest = max((arrays["mask"][2][1] for arrays in used), default=blank.mask.shape[1])
+        hidden, width = blank.tokens.shape[2], blank.pooled.shape[1]
+        return CachedPart(self.shards, places, (0 if lean else longest, hidden, width))
 
-        `blank` says tokens, hidden and pooled width where there is no item.
-        """
-        used = [self.shards[number].arrays for number in np.unique(places[:, 0]) if number >= 0]
-        longest = max((arrays["mask"][2][1] for arrays in used), default=blank[0])
-        hidden, width = (used[0][n][2][-1] for n in ("tokens", "pooled")) if used else blank[1:]
-        return CachedPart(self.shards, places, (longest, hidden, width))
-
-    def read(self, keys: Sequence[str]) -> Part:
-        """Return the parts of the keys in their order."""
-        return self.view(self.find(keys), (1, 1, 1))[:]
-
-    def _add(self, path: Path) -> bool:
-        """Take in a shard; False where it is damaged."""
-        found = Shard.read(path) if path not in self._stamps else None
-        if found is not None:
-            shard, keys = found
-            number = np.full(len(keys), len(self.shards), np.int32)
-            self.shards.append(shard)
-            self._stamps[path] = shard.stamp
-            rows = np.arange(len(keys), dtype=np.int32)
-            self._fresh.append((keys, np.stack([number, rows], axis=1)))
-        return path in self._stamps
+    def _add(self, path: Path) -> None:
+        if path in self._stamps:
+            return
+        found = _read_header(path)
+        if found is None:
+            return path.unlink()
+        number = np.full(len(found[1]), len(self.shards), np.int32)
+        self.shards.append(found[0])
+        self._stamps[path] = _stamp(path)
+        places = np.stack([number, np.arange(len(number), dtype=np.int32)], axis=1)
+        self._fresh.append((found[1], places))
 
     def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
         with self._lock:
@@ -137,3 +171,41 @@ def open_cache(folder: Path) -> TokenCache:
         if kept is None or not kept.refresh():
             kept = _OPENED[folder] = TokenCache(folder)
         return kept
+
+
+def _map_arrays(path: Path, arrays: dict) -> dict[str, np.ndarray]:
+    """Map a shard's arrays, for as long as they are held."""
+    with path.open("rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return {
+        name: np.frombuffer(data, kind, math.prod(shape), start).reshape(shape)
+        for name, (start, kind, shape) in arrays.items()
+    }
+
+
+def _codes(keys: Sequence[str]) -> np.ndarray:
+    return np.array([bytes.fromhex(key) for key in keys], "S16")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _read_header(path: Path) -> tuple[Shard, np.ndarray] | None:
+    """Return a shard and its keys, or None where the file is damaged or cut short."""
+    size, arrays, end = path.stat().st_size, {}, 0
+    with path.open("rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+        if not 10 <= start <= size:
+            return None
+        try:
+            header = json.loads(file.read(start - 8))
+            keys = _codes(json.loads(header["__metadata__"]["keys"]))
+            for name, kind in (("tokens", np.float16), ("mask", np.uint8), ("pooled", np.float16)):
+                begin, last = header[name]["data_offsets"]
+                arrays[name] = start + begin, kind, tuple(header[name]["shape"])
+                end = max(end, start + last)
+        except (ValueError, KeyError, TypeError):
+            return None
+    return ((path, arrays), keys) if end == size else None

@@ -8,7 +8,8 @@ This file does not know of relations or models.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,12 +25,10 @@ from torch import Tensor, nn
 from relatum.batch import Part, Tokens
 from relatum.config import TokensConfig
 from relatum.disk import write_file
-from relatum.encoders.ahead import loaded_ahead
-from relatum.encoders.cache import TokenCache, open_cache
+from relatum.encoders.cache import CachedTokens, TokenCache, open_cache
 from relatum.encoders.dual import Dual
 from relatum.encoders.encoder import Encoder, Raw
 from relatum.encoders.reduction import Reduction, pool_grid, pool_words
-from relatum.encoders.shards import CachedTokens
 from relatum.encoders.starter import Starter
 from relatum.items import Item, image_key, read_image, text_key
 from relatum.progress import Report, silent
@@ -38,6 +37,7 @@ BATCH = 32
 SHARD = 256
 SAMPLE = 512
 T = TypeVar("T")
+R = TypeVar("R")
 _BLANKS: WeakKeyDictionary[nn.Module, tuple[Raw, Raw]] = WeakKeyDictionary()
 
 
@@ -87,10 +87,11 @@ def cache_items(
     encoder: Encoder,
     reduction: Reduction,
     *,
+    lean: bool = False,
     cache: Path | None = None,
     report: Report = silent,
 ) -> CachedTokens:
-    """Encode what the cache lacks; return all items as a view that reads rows when asked."""
+    """Encode what the cache lacks; return a view of all, a lean one without their tokens."""
     root = (cache or cache_folder()) / "tokens" / f"{encoder.fingerprint()}-{reduction.fingerprint}"
     parts = []
     for modality, blank in _modalities(encoder, reduction):
@@ -100,8 +101,7 @@ def cache_items(
         _encode_missing(store, dict(zip(keys, having, strict=True)), modality, report)
         places = np.full((len(items), 2), -1, np.int32)
         places[here.numpy()] = store.find(keys)
-        shape = blank.tokens.shape[1], blank.tokens.shape[2], blank.pooled.shape[1]
-        parts.append(store.view(places, shape))
+        parts.append(store.view(places, blank, lean=lean))
     return CachedTokens(image=parts[0], text=parts[1])
 
 
@@ -187,7 +187,7 @@ def _raw_of(items: Sequence[Item], modality: _Modality, report: Report) -> Raw:
     """Encode and pool a sample; only the pooled tokens are held in memory, in half precision."""
     raws: list[Part] = []
     done = 0
-    for batch in loaded_ahead(_batches(items, BATCH), modality.load):
+    for batch in _loaded(_batches(items, BATCH), modality.load):
         raw = modality.pool(modality.encode(batch))
         raws.append(Part(raw.tokens.half(), raw.mask, raw.pooled))
         done += len(batch)
@@ -224,7 +224,7 @@ def _encode_missing(
     parts: list[Part] = []
     done = begun = 0
     wanted = _batches([items[key] for key in missing], BATCH)
-    for batch in loaded_ahead(wanted, modality.load):
+    for batch in _loaded(wanted, modality.load):
         parts.append(modality.reduce(modality.encode(batch)))
         done += len(batch)
         report(f"encode {modality.name}", done, len(missing), "")
@@ -242,15 +242,13 @@ def _those_with(items: Sequence[Item], modality: _Modality) -> tuple[list[Item],
 
 def _with_gaps(part: Part | None, blank: Part, here: Tensor) -> Part:
     """Spread a part over all items; those without the modality get an empty mask."""
-    if part is not None and bool(here.all()):
-        return part
     source = blank if part is None else part
-    tokens = source.tokens.new_zeros(len(here), *source.tokens.shape[1:])
-    mask = source.mask.new_zeros(len(here), source.mask.shape[1])
-    pooled = source.pooled.new_zeros(len(here), source.pooled.shape[1])
-    if part is not None:
-        tokens[here], mask[here], pooled[here] = part.tokens, part.mask, part.pooled
-    return Part(tokens, mask, pooled)
+    if part is None or not here.all():
+        source = Part(*(t.new_zeros(len(here), *t.shape[1:]) for t in vars(source).values()))
+        if part is not None:
+            source.tokens[here], source.mask[here] = part.tokens, part.mask
+            source.pooled[here] = part.pooled
+    return source
 
 
 def _blanks(encoder: Encoder) -> tuple[Raw, Raw]:
@@ -296,3 +294,16 @@ def _modalities(encoder: Encoder, reduction: Reduction) -> list[tuple[_Modality,
 def _batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(values), size):
         yield values[start : start + size]
+
+
+def _loaded(batches: Iterable[Sequence[T]], load: Callable[[T], R]) -> Iterator[list[R]]:
+    """Yield batches loaded, the next one while one is worked on: Pillow decodes beside torch."""
+    with ThreadPoolExecutor(2) as pool:
+        due: Iterator[R] = iter(())
+        for number, batch in enumerate(batches):
+            coming = pool.map(load, batch)
+            if number:
+                yield list(due)
+            due = coming
+        if rest := list(due):
+            yield rest
