@@ -1,7 +1,6 @@
 """Embed a catalogue shard by shard; what is done already is not done again.
 
-In: a model folder, a catalogue, perhaps a relation; an engine, which runs tasks somewhere.
-Out: a folder of vectors; an item whose picture is bad is refused or left out.
+In: a model folder, a catalogue, perhaps a relation; an engine. Out: a folder of vectors.
 """
 
 import json

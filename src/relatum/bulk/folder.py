@@ -66,12 +66,11 @@ class Embeddings:
             what, fix = f"no whole {MANIFEST} here", "the same relatum embed goes on with it"
             raise DataError(what, where=folder, fix=fix) from error
         if (facts["model"], facts["catalogue"]) != (model, catalogue.fingerprint()):
-            what, fix = "made by another model or of another catalogue", "run relatum embed again"
-            raise DataError(what, where=folder, fix=fix)
+            what = "made by another model or of another catalogue"
+            raise DataError(what, where=folder, fix="run relatum embed again")
         kept = (item for item in catalogue.items if item.id not in facts["left_out"])
         self.catalogue = replace(catalogue, items=tuple(kept))
-        self.ends = list(accumulate(facts["counts"]))
-        self.folder = folder
+        self.folder, self.ends = folder, list(accumulate(facts["counts"]))
 
     def read(self, start: int, count: int) -> dict[str, pa.ChunkedArray]:
         """Return what a store keeps of items from a row on: `count`, or fewer at a shard's end."""

@@ -14,7 +14,7 @@ from relatum.errors import RelatumError
 
 RETRIES = 3
 ALONE: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-ALONE |= {"object_store_memory": 100 * 2**20}  # bytes: vectors do not pass through it
+ALONE |= {"object_store_memory": 100 * 2**20, "_system_config": {"worker_niceness": 0}}  # bytes
 
 
 def on_ray(
