@@ -54,8 +54,14 @@ def synthetic(items: int, relations: int, links: int) -> Catalogue:
         groups.append(Group(kind, f"g{number}", tuple(ids[row] for row in members)))
     ends = chance.integers(items, size=(links, 2))
     pairs = [Link(ids[a], f"r{n % relations}", ids[b]) for n, (a, b) in enumerate(ends) if a != b]
-    everything = tuple(Item(name, f"thing {name}") for name in ids)
+    everything = tuple(Item(name, _text(number)) for number, name in enumerate(ids))
     return Catalogue("synthetic", everything, tuple(kinds), tuple(groups), tuple(pairs))
+
+
+def _text(number: int) -> str:
+    """Return a text that is no near-copy of another: four words drawn by the number."""
+    drawn = np.random.default_rng(number).integers(97, 123, size=(4, 6), dtype=np.uint8)
+    return " ".join(bytes(word).decode() for word in drawn)
 
 
 def fill(catalogue: Catalogue, config: Config, cache: Path, tokens: int) -> None:
