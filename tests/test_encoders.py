@@ -27,6 +27,7 @@ from relatum.encoders.cache import RECORD_LIMIT
 from relatum.encoders.encoder import Side
 from relatum.encoders.reduction import fit_projection, pool_words
 from relatum.errors import DataError, EncoderError
+from relatum.items import text_key
 
 CONFIG = TokensConfig(hidden=16)
 
@@ -152,21 +153,25 @@ def part(rows: int, width: int = 4) -> Part:
     return Part(torch.randn(rows, 3, width), mask, torch.randn(rows, 5))
 
 
+def names(letters: str) -> list[str]:
+    return [text_key(letter) for letter in letters]
+
+
 def test_the_cache_returns_what_it_was_given(tmp_path: Path) -> None:
     one, two = part(3), part(2)
     cache = TokenCache(tmp_path)
-    cache.write(["a", "b", "c"], one)
-    cache.write(["d", "e"], two)
+    cache.write(names("abc"), one)
+    cache.write(names("de"), two)
     reopened = TokenCache(tmp_path)
-    assert reopened.missing(["e", "x", "a", "x"]) == ["x"]
-    read = reopened.read(["e", "b", "d"])
+    assert reopened.missing(names("exax")) == names("x")
+    read = reopened.view(reopened.find(names("ebd")), one, lean=False)[:]
     assert torch.equal(read.tokens[1], one.tokens[1].half())
     assert torch.equal(read.pooled[0], two.pooled[1].half())
 
 
 def test_a_record_over_16_kb_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RelatumError, match=f"at most {RECORD_LIMIT}"):
-        TokenCache(tmp_path).write(["a"], part(1, width=4096))
+        TokenCache(tmp_path).write(names("a"), part(1, width=4096))
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(
@@ -177,7 +182,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(RelatumError, match="no space left on device; free some space"):
-        TokenCache(tmp_path).write(["a"], part(1))
+        TokenCache(tmp_path).write(names("a"), part(1))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,9 +8,10 @@ This room does not know what it writes.
 import errno
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from relatum.errors import RelatumError
@@ -93,10 +94,12 @@ def restore_folder(path: Path) -> None:
             old.rename(path)
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove what a killed writer left half-written in `folder`."""
+def remove_parts(folder: Path, *, older: float = 0.0) -> None:
+    """Remove what a killed writer left half-written in `folder`, if it is so many seconds old."""
     for part in folder.glob(".*.part"):
-        part.unlink(missing_ok=True) if part.is_file() else shutil.rmtree(part, ignore_errors=True)
+        with suppress(FileNotFoundError):  # its writer has just ended
+            if time.time() - part.stat().st_mtime >= older:
+                part.unlink() if part.is_file() else shutil.rmtree(part, ignore_errors=True)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -29,9 +29,11 @@ from relatum.checkpoint import (
 from relatum.conditioner import Conditioner
 from relatum.config import Config
 from relatum.encoders import (
+    CachedTokens,
     Encoder,
     Reduction,
     blank_tokens,
+    cache_items,
     encode_items,
     encode_texts,
     find_encoder,
@@ -151,8 +153,16 @@ class Model:
         """Return the items' tokens, from the cache where it has them; `DataError` if one is bad."""
         return encode_items(items, self.encoder, self.reduction, cache=cache, report=report)
 
+    def view(
+        self, items: Sequence[Item], *, cache: Path | None = None, report: Report = silent
+    ) -> CachedTokens:
+        """Encode as `encode` does, but read only the rows asked for, and what is looked at."""
+        lean = isinstance(self.conditioner, Conditioner) and self.config.model.beta == 1
+        of = items, self.encoder, self.reduction
+        return cache_items(*of, lean=lean, cache=cache, report=report)
+
     @torch.no_grad()
-    def condition(self, tokens: Tokens, relation: str | None) -> Vectors:
+    def condition(self, tokens: Tokens | CachedTokens, relation: str | None) -> Vectors:
         """Return the vectors of encoded items under a relation's text (None: the null relation)."""
         self.conditioner.eval()
         asked = self.relation_part(relation)

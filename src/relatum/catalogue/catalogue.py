@@ -66,19 +66,22 @@ class Catalogue:
     left_out: tuple[Problem, ...] = field(default=(), repr=False)
 
     @classmethod
-    def load(cls, source: str | Path, *, skip_bad: bool = False) -> "Catalogue":
+    def load(
+        cls, source: str | Path, *, skip_bad: bool = False, pictures: bool = True
+    ) -> "Catalogue":
         """Read a folder or a built-in catalogue.
 
-        With `skip_bad`, whatever is bad, pictures included, is left out and told in `left_out`.
+        With `skip_bad`, whatever is bad is left out and told in `left_out`: pictures included,
+        unless `pictures` is False, as whoever encodes them will leave out the bad ones.
         Raises `DataError` at the first problem otherwise; pictures are then decoded only when
         they are encoded.
         """
         folder = find_folder(source)
         reader = CatalogueReader(folder)
         reader.read()
-        if skip_bad:
+        if skip_bad and pictures:
             reader.drop_bad_images()
-        elif reader.problems:
+        elif reader.problems and not skip_bad:
             raise _first_of(reader.problems, folder)
         if not reader.items:
             raise DataError("no item is left", where=folder, fix="see relatum validate")

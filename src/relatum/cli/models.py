@@ -1,13 +1,15 @@
 """Commands that make, judge and use models: train, evaluate, study, embed."""
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
 
+from relatum.bulk.embed import SHARD, embed_folder
+from relatum.bulk.folder import write_parquet
+from relatum.bulk.workers import on_ray
 from relatum.cli.options import (
     AsJson,
     Cache,
@@ -20,11 +22,11 @@ from relatum.cli.options import (
     print_json,
 )
 from relatum.config import Config
-from relatum.disk import write_file
 from relatum.errors import RelatumError
 from relatum.evaluate import evaluate
 from relatum.model import Model
 from relatum.progress import bars
+from relatum.store.rows import vector_column
 from relatum.study import KINDS as STUDIES
 from relatum.study import Kind as Study
 from relatum.study import study
@@ -110,23 +112,41 @@ def study_command(
 def embed_command(
     model: ModelFolder,
     catalogue: CatalogueName,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The Parquet file to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A file.parquet, or a folder for many shards.")
+    ],
     relation: Annotated[str | None, typer.Option(help="Any relation, in plain words.")] = None,
     modality: Annotated[str, typer.Option(help="image, text or both")] = "both",
+    shard: Annotated[int, typer.Option(min=1, help="Items a shard of a folder.")] = SHARD,
+    engine: Annotated[str, typer.Option(help="For a folder: local, or ray.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Ray's processes; default one a core.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster, ray://host:10001; default one of our own.")
+    ] = None,
     skip_bad: SkipBad = False,
     cache: Cache = None,
 ) -> None:
-    """Write the items' vectors under a relation to a Parquet file: columns id and vector."""
+    """Write the items' vectors under a relation: columns id and vector; a folder can be resumed."""
     if modality not in ("image", "text", "both"):
         raise RelatumError(f"expected image, text or both, got {modality!r}", where="--modality")
-    loaded = Model.load(model)
-    found = load(catalogue, skip_bad=skip_bad)
+    if engine not in ("local", "ray"):
+        raise RelatumError(f"expected local or ray, got {engine!r}", where="--engine")
+    if output.suffix != ".parquet":
+        run = partial(on_ray, workers=workers, address=address) if engine == "ray" else map
+        asked: Any = {"relation": relation, "modality": modality, "shard": shard}
+        asked |= {"skip_bad": skip_bad, "engine": run, "cache": cache}
+        found = load(catalogue, skip_bad=skip_bad, pictures=False)
+        with bars() as report:
+            made = embed_folder(model, found, output, report=report, **asked)
+        for why in (why for one in made for why in one.left_out.values()):
+            sys.stderr.write(f"left out: {why}\n")
+        return out.print(f"{sum(one.count for one in made)} vectors in {output}")
+    loaded, found = Model.load(model), load(catalogue, skip_bad=skip_bad)
     with bars() as report:
-        tokens = loaded.encode(found.items, cache=cache, report=report)
-    vectors = getattr(loaded.condition(tokens, relation), modality).numpy()
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
-    table = pa.table({"id": [item.id for item in found.items], "vector": column})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    write_file(output, sink.getvalue().to_pybytes())
-    out.print(f"{len(found.items)} vectors of {vectors.shape[1]} dimensions in {output}")
+        tokens = loaded.view(found.items, cache=cache, report=report)
+    vectors = getattr(loaded.condition(tokens, relation), modality)
+    ids = [item.id for item in found.items]
+    write_parquet(output, {"id": ids, "vector": vector_column(vectors)}, {})
+    out.print(f"{len(ids)} vectors of {vectors.shape[1]} dimensions in {output}")

@@ -38,9 +38,9 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
 
-def load(source: str, *, skip_bad: bool) -> Catalogue:
+def load(source: str, *, skip_bad: bool, pictures: bool = True) -> Catalogue:
     """Load a catalogue, saying what was left out."""
-    catalogue = Catalogue.load(source, skip_bad=skip_bad)
+    catalogue = Catalogue.load(source, skip_bad=skip_bad, pictures=pictures)
     for problem in catalogue.left_out:
         sys.stderr.write(f"left out: {problem}\n")
     return catalogue

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from relatum.bulk.folder import Embeddings
 from relatum.cli.options import (
     AsJson,
     Cache,
@@ -32,16 +33,22 @@ def index_command(
     model: ModelFolder,
     catalogue: CatalogueName,
     output: Annotated[str, typer.Option("-o", "--output", help="The store: a folder or URI.")],
+    shards: Annotated[
+        Path | None, typer.Option("--from", help="A folder that relatum embed wrote.")
+    ] = None,
     skip_bad: SkipBad = False,
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
     """Fill a store with a catalogue's items; the same command goes on where it was stopped."""
     loaded = Model.load(model)
-    found = load(catalogue, skip_bad=skip_bad)
+    found, read = load(catalogue, skip_bad=skip_bad, pictures=shards is None), None
+    if shards is not None:
+        made = Embeddings(shards, loaded.fingerprint, found)
+        found, read = made.catalogue, made.read
     try:
         with bars() as report:
-            store = Store.build(loaded, found, output, cache=cache, report=report)
+            store = Store.build(loaded, found, output, encoded=read, cache=cache, report=report)
     except KeyboardInterrupt:
         sys.stderr.write("relatum: interrupted; the same command goes on\n")
         raise typer.Exit(130) from None

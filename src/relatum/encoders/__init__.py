@@ -2,11 +2,12 @@
 
 from transformers.utils import logging as _transformers_logging
 
-from relatum.encoders.cache import TokenCache
+from relatum.encoders.cache import CachedTokens, TokenCache
 from relatum.encoders.dual import Dual
 from relatum.encoders.encode import (
     blank_tokens,
     cache_folder,
+    cache_items,
     encode_items,
     encode_texts,
     find_reduction,
@@ -25,6 +26,7 @@ _transformers_logging.disable_progress_bar()  # its bars would cut through ours
 __all__ = [
     "OWN",
     "SIDES",
+    "CachedTokens",
     "Dual",
     "Encoder",
     "Projection",
@@ -34,6 +36,7 @@ __all__ = [
     "TokenCache",
     "blank_tokens",
     "cache_folder",
+    "cache_items",
     "encode_items",
     "encode_texts",
     "find_encoder",

@@ -8,12 +8,14 @@ This file does not know of relations or models.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
@@ -23,7 +25,7 @@ from torch import Tensor
 from relatum.batch import Part, Tokens
 from relatum.config import TokensConfig
 from relatum.disk import write_file
-from relatum.encoders.cache import TokenCache
+from relatum.encoders.cache import CachedTokens, TokenCache, open_cache
 from relatum.encoders.encoder import SIDES, Encoder, Raw, Side
 from relatum.encoders.joined import Joined, Table
 from relatum.encoders.reduction import Reduction, pool_grid, pool_words
@@ -34,6 +36,7 @@ BATCH = 32
 SHARD = 256
 SAMPLE = 512
 T = TypeVar("T")
+R = TypeVar("R")
 _BLANKS: WeakKeyDictionary[Encoder, tuple[Raw, Raw]] = WeakKeyDictionary()
 
 
@@ -44,7 +47,8 @@ class _Modality:
     name: str
     key: Callable[[Item], str]
     size: Callable[[Item], int]
-    encode: Callable[[Sequence[Item]], Raw]
+    load: Callable[[Item], Any]
+    encode: Callable[[Sequence[Any]], Raw]
     pool: Callable[[Raw], Raw]
     reduce: Callable[[Raw], Part]
 
@@ -68,16 +72,31 @@ def encode_items(
 
     Raises `DataError` for a picture that cannot be decoded.
     """
+    return cache_items(items, encoder, reduction, cache=cache, report=report)[:]
+
+
+@torch.no_grad()
+def cache_items(
+    items: Sequence[Item],
+    encoder: Encoder,
+    reduction: Reduction,
+    *,
+    lean: bool = False,
+    cache: Path | None = None,
+    report: Report = silent,
+) -> CachedTokens:
+    """Encode what the cache lacks; return a view of all, a lean one without their tokens."""
     root = (cache or cache_folder()) / "tokens" / f"{encoder.fingerprint()}-{reduction.fingerprint}"
     parts = []
     for modality, blank in _modalities(encoder, reduction):
         having, here = _those_with(items, modality)
-        store = TokenCache(root / modality.name)
+        store = open_cache(root / modality.name)
         keys = [modality.key(item) for item in having]
         _encode_missing(store, dict(zip(keys, having, strict=True)), modality, report)
-        part = store.read(keys) if keys else None
-        parts.append(_with_gaps(part, blank, here))
-    return Tokens(image=parts[0], text=parts[1])
+        places = np.full((len(items), 2), -1, np.int32)
+        places[here.numpy()] = store.find(keys)
+        parts.append(store.view(places, blank, lean=lean))
+    return CachedTokens(image=parts[0], text=parts[1])
 
 
 def forward_items(items: Sequence[Item], encoder: Encoder, reduction: Reduction) -> Tokens:
@@ -89,7 +108,8 @@ def forward_part(items: Sequence[Item], encoder: Encoder, reduction: Reduction, 
     """Encode one side of a batch, differentiably: the path of fine-tuning."""
     modality, blank = _modalities(encoder, reduction, looked_up=False)[SIDES.index(side)]
     having, here = _those_with(items, modality)
-    part = modality.reduce(modality.encode(having)) if having else None
+    loaded = [modality.load(item) for item in having]
+    part = modality.reduce(modality.encode(loaded)) if having else None
     return _with_gaps(part, blank, here)
 
 
@@ -147,7 +167,7 @@ def _fit(
     for modality, _ in _modalities(encoder, reduction):
         if modality.name in raws:
             items, raw = raws[modality.name]
-            store = TokenCache(tokens / modality.name)
+            store = open_cache(tokens / modality.name)
             names = [modality.key(item) for item in items]
             rows = [names.index(name) for name in store.missing(names)]
             if rows:
@@ -161,7 +181,7 @@ def _raw_of(items: Sequence[Item], modality: _Modality, report: Report) -> Raw:
     """Encode and pool a sample; only the pooled tokens are held in memory, in half precision."""
     raws: list[Part] = []
     done = 0
-    for batch in _batches(items, BATCH):
+    for batch in _loaded(_batches(items, BATCH), modality.load):
         raw = modality.pool(modality.encode(batch))
         raws.append(Part(raw.tokens.half(), raw.mask, raw.pooled))
         done += len(batch)
@@ -195,14 +215,16 @@ def _encode_missing(
     store: TokenCache, items: dict[str, Item], modality: _Modality, report: Report
 ) -> None:
     missing = sorted(store.missing(list(items)), key=lambda key: modality.size(items[key]))
-    done = 0
-    for keys in _batches(missing, SHARD):
-        parts: list[Part] = []
-        for some in _batches(keys, BATCH):
-            parts.append(modality.reduce(modality.encode([items[key] for key in some])))
-            done += len(some)
-            report(f"encode {modality.name}", done, len(missing), "")
-        store.write(keys, Part.join(parts))
+    parts: list[Part] = []
+    done = begun = 0
+    wanted = _batches([items[key] for key in missing], BATCH)
+    for batch in _loaded(wanted, modality.load):
+        parts.append(modality.reduce(modality.encode(batch)))
+        done += len(batch)
+        report(f"encode {modality.name}", done, len(missing), "")
+        if done - begun >= SHARD or done == len(missing):
+            store.write(missing[begun:done], Part.join(parts))
+            parts, begun = [], done
 
 
 def _those_with(items: Sequence[Item], modality: _Modality) -> tuple[list[Item], Tensor]:
@@ -214,15 +236,13 @@ def _those_with(items: Sequence[Item], modality: _Modality) -> tuple[list[Item],
 
 def _with_gaps(part: Part | None, blank: Part, here: Tensor) -> Part:
     """Spread a part over all items; those without the modality get an empty mask."""
-    if part is not None and bool(here.all()):
-        return part
     source = blank if part is None else part
-    tokens = source.tokens.new_zeros(len(here), *source.tokens.shape[1:])
-    mask = source.mask.new_zeros(len(here), source.mask.shape[1])
-    pooled = source.pooled.new_zeros(len(here), source.pooled.shape[1])
-    if part is not None:
-        tokens[here], mask[here], pooled[here] = part.tokens, part.mask, part.pooled
-    return Part(tokens, mask, pooled)
+    if part is None or not here.all():
+        source = Part(*(t.new_zeros(len(here), *t.shape[1:]) for t in vars(source).values()))
+        if part is not None:
+            source.tokens[here], source.mask[here] = part.tokens, part.mask
+            source.pooled[here] = part.pooled
+    return source
 
 
 def _blanks(encoder: Encoder) -> tuple[Raw, Raw]:
@@ -252,11 +272,13 @@ def _modalities(
 ) -> list[tuple[_Modality, Part]]:
     blank = blank_tokens(encoder, reduction)
     sees = takes_pictures(encoder)
+    fit = getattr(encoder, "fit", lambda picture: picture)  # what an encoder does ahead, if any
     images = _Modality(
         name="images",
         key=image_key,
         size=lambda item: int(sees and item.image is not None),
-        encode=lambda items: encoder.encode_images([read_image(item) for item in items]),
+        load=lambda item: fit(read_image(item)),
+        encode=encoder.encode_images,
         pool=lambda raw: pool_grid(raw, reduction.image_side),
         reduce=reduction.image_part,
     )
@@ -264,7 +286,8 @@ def _modalities(
         name="texts",
         key=lambda item: text_key(item.text or ""),
         size=lambda item: len((item.text or "").strip()),
-        encode=lambda items: encoder.encode_texts([item.text or "" for item in items]),
+        load=lambda item: item.text or "",
+        encode=encoder.encode_texts,
         pool=lambda raw: pool_words(raw, reduction.text_tokens),
         reduce=reduction.text_part,
     )
@@ -282,6 +305,7 @@ def _looked_up(modality: _Modality, table: Table | None) -> _Modality:
         modality,
         key=lambda item: text_key(item.id),
         size=lambda item: modality.size(item) or int(item.id in table.rows),
+        load=lambda item: item,
         encode=table.find,
     )
 
@@ -289,3 +313,16 @@ def _looked_up(modality: _Modality, table: Table | None) -> _Modality:
 def _batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(values), size):
         yield values[start : start + size]
+
+
+def _loaded(batches: Iterable[Sequence[T]], load: Callable[[T], R]) -> Iterator[list[R]]:
+    """Yield batches loaded, the next one while one is worked on: Pillow decodes beside torch."""
+    with ThreadPoolExecutor(2) as pool:
+        due: Iterator[R] = iter(())
+        for number, batch in enumerate(batches):
+            coming = pool.map(load, batch)
+            if number:
+                yield list(due)
+            due = coming
+        if rest := list(due):
+            yield rest

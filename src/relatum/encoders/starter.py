@@ -43,6 +43,10 @@ class Starter(nn.Module):
         """Return the weights of a side."""
         return self.image_tower if side == "image" else self.text_tower
 
+    def fit(self, picture: Image.Image) -> Image.Image:
+        """Scale a picture to what `encode_images` takes, so that it can be done ahead of time."""
+        return square(picture, SIDE)
+
     def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
         """Encode pictures to the last feature grid."""
         grid: Tensor = self.image_tower.extract_features(_pixels(pictures))  # pyright: ignore

@@ -10,23 +10,27 @@ import json
 import tempfile
 import uuid
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from lancedb import DBConnection
 from lancedb.table import Table
 from pyarrow import fs
 
 from relatum.catalogue import Catalogue, directions
+from relatum.encoders import blank_tokens
 from relatum.errors import StoreError
 from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.store.calibration import calibrate
 from relatum.store.columns import Columns
 from relatum.store.manifest import BUILDING, MANIFEST, Manifest, Place
-from relatum.store.rows import make_rows
+from relatum.store.rows import encoded_columns, make_rows, read_tokens, token_columns
 from relatum.store.view import View, lance_errors
 
+Encoded = Callable[[int, int], Mapping[str, Any]]  # columns from a row on, of so many at most
 BATCH = 2048  # rows encoded, conditioned and written at a time
 
 
@@ -36,16 +40,21 @@ def build(
     place: Place,
     base: DBConnection,
     *,
+    encoded: Encoded | None = None,
     cache: Path | None = None,
     report: Report = silent,
 ) -> None:
     """Write the table, then the manifest that names it; an old store serves until then."""
     name = _begin(model, catalogue, place)
     with lance_errors(place.path):
-        table = _write_rows(model, catalogue, base, name, cache, report)
+        table = _write_rows(model, catalogue, base, name, encoded, cache, report)
         table.optimize(cleanup_older_than=timedelta(days=1))
         View(table, place.path).index()
-    calibration = calibrate(model, catalogue, cache=cache, report=report).to_json()
+    stored = View(table, place.path)
+    names = token_columns(model)
+    calibration = calibrate(
+        model, catalogue, lambda ids: read_tokens(model, stored.find(ids, names)), report=report
+    ).to_json()
     with tempfile.TemporaryDirectory() as folder:
         model.save(folder)
         _copy(folder, place, f"model-{model.fingerprint}")
@@ -96,17 +105,22 @@ def _write_rows(
     catalogue: Catalogue,
     base: DBConnection,
     name: str,
+    encoded: Encoded | None,
     cache: Path | None,
     report: Report,
 ) -> Table:
     """Write the rows that are missing, each batch in one step."""
     items, links, columns = catalogue.items, _links(catalogue), Columns.plan(catalogue.items)
-    empty = make_rows(model, columns, items[:1], {}).slice(0, 0)
+    blank = encoded_columns(model, blank_tokens(model.encoder, model.reduction))
+    empty = make_rows(model, columns, items[:1], {}, encoded=blank).slice(0, 0)
     table = base.create_table(name, schema=empty.schema, exist_ok=True)
-    for start in range(table.count_rows(), len(items), BATCH):
-        some = items[start : start + BATCH]
-        table.add(make_rows(model, columns, some, links, cache=cache))
-        report("index", start + len(some), len(items), "")
+    done = table.count_rows()
+    while done < len(items):
+        made = encoded(done, BATCH) if encoded else None
+        some = items[done : done + (len(made["vector"]) if made else BATCH)]
+        table.add(make_rows(model, columns, some, links, encoded=made, cache=cache))
+        done += len(some)
+        report("index", done, len(items), "")
     return table
 
 

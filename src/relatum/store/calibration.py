@@ -6,18 +6,19 @@ This file does not know of stores or queries.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from relatum.batch import Tokens
 from relatum.catalogue import Catalogue, as_asked, directions, linked
 from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.scores import compare
+from relatum.store.columns import clean
 
 ITEMS = 600  # validation items at most: 360,000 pairs under each relation
 
@@ -65,7 +66,11 @@ def sigmoid(log_odds: float) -> float:
 
 
 def calibrate(
-    model: Model, catalogue: Catalogue, *, cache: Path | None = None, report: Report = silent
+    model: Model,
+    catalogue: Catalogue,
+    read: Callable[[Sequence[str]], Tokens],
+    *,
+    report: Report = silent,
 ) -> Calibration:
     """Fit on all pairs of the validation items: Platt scaling, so probability rises with score.
 
@@ -76,7 +81,7 @@ def calibrate(
     items = [item for item in catalogue.items if item.id in held_out][:ITEMS]
     if len(items) < 2 or not model.relations:
         return Calibration()
-    tokens = model.encode(items, cache=cache)
+    tokens = read([clean(item.id) for item in items])
     plain = model.condition(tokens, None)
     rows = {item.id: row for row, item in enumerate(items)}
     pairs = ~np.eye(len(items), dtype=bool)

@@ -8,6 +8,7 @@ This file does not know how rows are searched.
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,28 +34,45 @@ def make_rows(
     items: Sequence[Item],
     links: Mapping[str, Sequence[Sequence[str]]],
     *,
+    encoded: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     report: Report = silent,
 ) -> pa.Table:
-    """Return items as rows; `links` gives an item's `groups` and its `links`."""
+    """Return items as rows; `links` gives an item's `groups` and its `links`.
+
+    `encoded` is what `encoded_columns` gave for the items; without it they are encoded.
+    """
     metadata = columns.arrays(items)
-    tokens = model.encode(items, cache=cache, report=report)
-    vectors = model.condition(tokens, None).both.numpy()
+    if encoded is None:
+        encoded = encoded_columns(model, model.view(items, cache=cache, report=report)[:])
     strings = pa.list_(pa.string())
     known = [links.get(item.id) or ((), ()) for item in items]
     ours = {
         "id": pa.array([clean(item.id) for item in items], pa.string()),
         "text": pa.array([clean(item.text) for item in items], pa.string()),
         "thumbnail": pa.array([_thumbnail(item) for item in items], pa.binary()),
-        "vector": _lists(vectors),
-        **{f"{side}_pooled": _lists(getattr(tokens, side).pooled.half().numpy()) for side in SIDES},
+        **encoded,
         "groups": pa.array([list(groups) for groups, _ in known], strings),
         "links": pa.array([list(lines) for _, lines in known], strings),
     }
-    if model.config.model.beta < 1:
-        ours |= {f"{side}_tokens": _small(getattr(tokens, side)) for side in SIDES}
     fields = [pa.field(name, column.type) for name, column in ours.items()]
     return pa.table([*ours.values(), *metadata.values()], pa.schema([*fields, *metadata]))
+
+
+def encoded_columns(model: Model, tokens: Tokens) -> dict[str, pa.Array]:
+    """Return what the store keeps of an encoder's output: the null vector, and the item itself."""
+    found = {"vector": vector_column(model.condition(tokens, None).both)}
+    for side in SIDES:
+        found[f"{side}_pooled"] = vector_column(getattr(tokens, side).pooled.half())
+    if model.config.model.beta < 1:
+        found |= {f"{side}_tokens": _small(getattr(tokens, side)) for side in SIDES}
+    return found
+
+
+def vector_column(vectors: Float[Tensor, "rows width"]) -> pa.Array:
+    """Return vectors as a column of lists of one length."""
+    values = pa.array(vectors.numpy().ravel())
+    return pa.FixedSizeListArray.from_arrays(values, vectors.shape[1])
 
 
 def token_columns(model: Model) -> list[str]:
@@ -95,10 +113,6 @@ def _small(part: Part) -> pa.Array:
     small = part.tokens.float().to(SMALL).view(torch.uint8)
     rows = [tokens[mask].numpy().tobytes() for tokens, mask in zip(small, part.mask, strict=True)]
     return pa.array(rows, pa.binary())
-
-
-def _lists(vectors: np.ndarray) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
 
 
 def _thumbnail(item: Item) -> bytes | None:

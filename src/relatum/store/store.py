@@ -22,7 +22,7 @@ from relatum.errors import RelatumError, StoreError
 from relatum.items import Item
 from relatum.model import Model
 from relatum.progress import Report, silent
-from relatum.store.build import build, check_place
+from relatum.store.build import Encoded, build, check_place
 from relatum.store.calibration import Calibration
 from relatum.store.columns import Columns
 from relatum.store.manifest import AGAIN, Manifest, Place
@@ -64,6 +64,7 @@ class Store:
         catalogue: Catalogue,
         path: str | Path,
         *,
+        encoded: Encoded | None = None,
         cache: Path | None = None,
         report: Report = silent,
     ) -> "Store":
@@ -71,12 +72,13 @@ class Store:
 
         `path` is a folder or the URI of object storage (s3://, gs://). A build that was stopped or
         killed is gone on with by the same call. From 50,000 items on, an index makes the search
-        approximate. Raises `StoreError` where `path` holds something else than a store, `DataError`
-        for a bad picture.
+        approximate. `encoded` gives what was encoded before (`relatum.bulk.Embeddings.read`);
+        no item is encoded then. Raises `StoreError` where `path` holds something else than a store,
+        `DataError` for a bad picture.
         """
         place = Place(path)
         check_place(place)
-        build(model, catalogue, place, _connect(place), cache=cache, report=report)
+        build(model, catalogue, place, _connect(place), encoded=encoded, cache=cache, report=report)
         return Store(place, model, Manifest.read(place))
 
     @staticmethod

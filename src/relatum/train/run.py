@@ -20,6 +20,7 @@ from relatum.catalogue import Catalogue, split_catalogue
 from relatum.conditioner import Conditioner
 from relatum.config import Config, ModelConfig
 from relatum.encoders import (
+    CachedTokens,
     Encoder,
     blank_tokens,
     encode_items,
@@ -37,6 +38,8 @@ from relatum.progress import Report
 from relatum.protocols.questions import Questions, build_questions, some_of
 
 MIN_ITEMS = 8
+HELD = 20_000  # training items up to this many are held in memory, more are read as needed
+SEEN = 20_000  # items that a module sees before training, at most
 Contrasts = Callable[[Vectors, Vectors, Tensor, Tensor, Temperature], Losses]
 
 
@@ -64,7 +67,7 @@ class Run:
 
     model: Model
     items: list[Item]
-    tokens: Tokens
+    tokens: Tokens | CachedTokens
     themes: list[Theme]
     anything: sparse.csr_array
     questions: list[Questions]
@@ -128,7 +131,8 @@ def prepare(
             "no link between training items", where=catalogue.name, fix="add links or groups"
         )
     seen = [r.id for r in catalogue.relations if r.id not in split.relations_held_out]
-    tokens = encode_items(items, encoder, reduction, cache=cache, report=report)
+    view = model.view(items, cache=cache, report=report)
+    tokens = view if len(items) > HELD else view[:]
     validation_tokens = encode_items(validation, encoder, reduction, cache=cache, report=report)
     texts = _encode_asks(themes, model)
     _start(conditioner, tokens, [texts[text] for text in _whole_texts(themes)])
@@ -161,11 +165,12 @@ def _check_sides(items: Sequence[Item], encoder: Encoder, report: Report) -> Non
     report("pictures ignored", pictures, pictures, "the encoder takes texts only")
 
 
-def _start(conditioner: nn.Module, tokens: Tokens, texts: Sequence[Part]) -> None:
+def _start(conditioner: nn.Module, tokens: Tokens | CachedTokens, texts: Sequence[Part]) -> None:
     """Show the training items and the relation texts to a module that wants to see them first."""
     start = getattr(conditioner, "start", None)
     if start is not None:
-        start(tokens.float(), Part.join(texts) if texts else None)
+        some = torch.arange(0, len(tokens), -(-len(tokens) // SEEN))  # an even sample of the many
+        start(tokens[some].float(), Part.join(texts) if texts else None)
 
 
 def _whole_texts(themes: Sequence[Theme]) -> list[str]:

