@@ -21,6 +21,7 @@ from relatum.cli.options import (
 )
 from relatum.config import Config
 from relatum.disk import write_file
+from relatum.distributed import is_first
 from relatum.errors import RelatumError
 from relatum.evaluate import evaluate
 from relatum.model import Model
@@ -40,6 +41,7 @@ def train_command(
         list[str] | None, typer.Option("--set", help="A setting: training.seed=1")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the snapshot.")] = False,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard.")] = None,
     skip_bad: SkipBad = False,
     cache: Cache = None,
     as_json: AsJson = False,
@@ -49,10 +51,20 @@ def train_command(
     found = load(catalogue, skip_bad=skip_bad)
     try:
         with bars() as report:
-            model = train(found, settings, output, resume=resume, cache=cache, report=report)
+            model = train(
+                found,
+                settings,
+                output,
+                resume=resume,
+                cache=cache,
+                report=report,
+                tensorboard=tensorboard,
+            )
     except KeyboardInterrupt:
         sys.stderr.write("relatum: interrupted; the same command with --resume goes on\n")
         raise typer.Exit(130) from None
+    if not is_first():
+        return
     if as_json:
         print_json({"model": output, "fingerprint": model.fingerprint})
     else:

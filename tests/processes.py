@@ -1,0 +1,52 @@
+"""Start work in processes of its own, several that meet on loopback, or one to be killed."""
+
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+FORKS = multiprocessing.get_context("forkserver")  # a fresh fork takes milliseconds, not seconds
+FORKS.set_forkserver_preload(["relatum", "processes"])
+LIMIT = 90.0  # seconds after which work is given up
+
+
+def start(work: Callable[..., None], *values: Any) -> BaseProcess:
+    """Start `work(*values)` in a process of its own."""
+    process = FORKS.Process(target=_alone, args=(work, values), daemon=True)
+    process.start()
+    return process
+
+
+def _alone(work: Callable[..., None], values: tuple) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    work(*values)
+
+
+def together(count: int, work: Callable[..., None], *values: Any) -> None:
+    """Run `work(*values)` in processes that find each other as torchrun's do; kill what is left."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [start(_among, rank, count, port, work, values) for rank in range(count)]
+    try:
+        end = time.monotonic() + LIMIT
+        while any(one.exitcode is None for one in processes) and time.monotonic() < end:
+            time.sleep(0.02)
+            if any(one.exitcode for one in processes):
+                break
+        assert [one.exitcode for one in processes] == [0] * count
+    finally:
+        for one in processes:
+            one.kill()
+            one.join()
+
+
+def _among(rank: int, count: int, port: int, work: Callable[..., None], values: tuple) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    work(*values)
