@@ -6,14 +6,13 @@ import socket
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")  # a fresh fork takes milliseconds, not seconds
 FORKS.set_forkserver_preload(["relatum", "processes"])
 LIMIT = 90.0  # seconds after which work is given up
 
 
-def start(work: Callable[..., None], *values: Any) -> BaseProcess:
+def start(work: Callable[..., None], *values: object) -> BaseProcess:
     """Start `work(*values)` in a process of its own."""
     process = FORKS.Process(target=_alone, args=(work, values), daemon=True)
     process.start()
@@ -27,11 +26,15 @@ def _alone(work: Callable[..., None], values: tuple) -> None:
     work(*values)
 
 
-def together(count: int, work: Callable[..., None], *values: Any) -> None:
-    """Run `work(*values)` in processes that find each other as torchrun's do; kill what is left."""
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def together(count: int, work: Callable[..., None], *values: object) -> None:
+    """Run `work(*values)` in processes that find each other as torchrun's do; kill what is left."""
+    port = free_port()
     processes = [start(_among, rank, count, port, work, values) for rank in range(count)]
     try:
         end = time.monotonic() + LIMIT

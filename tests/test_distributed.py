@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from conftest import Settings
-from processes import together
+from processes import free_port, together
 from relatum import Catalogue, Config, Model, train
 from relatum.checkpoint import read_tensors, write_tensors
 from relatum.distributed import (
@@ -82,3 +82,58 @@ def test_one_process_equals_two(
                 assert torch.allclose(tensors[name], tensor, rtol=0, atol=1e-5), name
     for name, tensor in pair[0][0].items():
         assert torch.equal(tensor, pair[1][0][name]), name
+
+
+def ask(output: Path) -> None:
+    """Use each part of the room in one of three processes, on a pool of five rows."""
+    with joined():
+        pool = torch.arange(10.0).reshape(5, 2)
+        rows = share(5)
+        assert len(rows) == 2
+        one, after = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(1))
+        idle, half = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+        whole = gather(pool[rows] * one, 5)
+        assert torch.equal(whole, pool)
+        (whole.square().sum() * after).backward()
+        if rank() == 2:
+            half.grad = torch.ones(1)
+        add_gradients([one, idle, half], [after])
+        assert one.grad is not None and torch.allclose(one.grad, 2 * pool.square().sum(0))
+        assert after.grad is not None and torch.allclose(after.grad, pool.square().sum())
+        assert idle.grad is None and half.grad is not None and half.grad.item() == 1
+        torch.manual_seed(0)
+        with sharing(5):
+            drawn = gather(draw_rows(pool[rows]), 5)
+        torch.manual_seed(0)
+        assert torch.equal(drawn, torch.rand(5, 2))
+        assert agree(rank()) == 0
+        with pytest.raises(RelatumError, match="different data: a, a, b; give all"):
+            check_alike("b" if rank() == 2 else "a", "data")
+        (output / str(rank())).touch()
+
+
+def test_the_parts_of_the_room_agree_in_three_processes(tmp_path: Path) -> None:
+    together(3, ask, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_torchrun_trains_the_model_of_one_process(
+    folder: Path, settings: Settings, cache: Path, tmp_path: Path
+) -> None:
+    config = settings()
+    sets = [f"encoder={config.encoder}", "tokens.hidden=16", "model.dim=16", "training.steps=10"]
+    sets += ["training.pools=3", "training.pool_size=12", "training.validate_every=5"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    command += ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
+    command += ["-m", "relatum.cli", "train", str(folder), "-o", str(tmp_path / "run"), "--json"]
+    command += [*(f"--set={pair}" for pair in sets), f"--cache={cache}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(said) == 1 and done.stderr.count("train: 10/10") == 1
+    made, alone = Model.load(tmp_path / "run"), train(Catalogue.load(folder), config, cache=cache)
+    assert json.loads(said[0])["fingerprint"] == made.fingerprint
+    for name, tensor in alone.conditioner.state_dict().items():
+        assert torch.allclose(made.conditioner.state_dict()[name], tensor, rtol=0, atol=1e-5), name
+    rows = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [5, 10]

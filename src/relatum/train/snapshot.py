@@ -84,8 +84,8 @@ def restore(run: Run, folder: Path) -> None:
     restore_optimiser(run.optimiser, parts["optimiser"])
     if run.config.tuning == "full":
         run.model.encoder.module().load_state_dict(parts["encoder"])
-        run.best_encoder = parts["best_encoder"]
-    run.best = parts["best"]
+        run.best_encoder = parts.get("best_encoder", {})
+    run.best = parts.get("best", {})  # none yet, before the first validation
     run.step = int(facts["step"])
     run.best_score, run.best_step = float(facts["best_score"]), int(facts["best_step"])
     if is_first():
