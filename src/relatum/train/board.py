@@ -51,5 +51,5 @@ def numbers(row: Mapping[str, Any], within: str = "") -> dict[str, float]:
         if isinstance(value, Mapping):
             found |= numbers(value, f"{within}{name}/")
         elif isinstance(value, int | float) and math.isfinite(value):
-            found[within + name] = value
+            found[within + name] = float(value)
     return found
