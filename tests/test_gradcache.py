@@ -66,7 +66,11 @@ def test_dropout_in_the_encoders_is_the_same_in_both_passes(
 
     def once(forward: feed.Forward, parts: list[slice]) -> tuple[Tokens, Callable[[], None]]:
         """Keep the graphs of all chunks: what the second pass stands for."""
-        return Tokens.join([forward(part) for part in parts]), lambda: None
+        made = [forward(part) for part in parts]
+        image, text = (
+            Part.join([getattr(one, name) for one in made]) for name in ("image", "text")
+        )
+        return Tokens(image, text), lambda: None
 
     monkeypatch.setattr(feed, "forward_twice", once)
     assert same(twice, tune(catalogue, settings, cache, chunk=5, start=with_dropout))

@@ -16,8 +16,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, distributed, nn
 
-from relatum.errors import RelatumError
-
 PATIENCE = timedelta(hours=24)  # the others wait while the first process encodes a catalogue
 T = TypeVar("T")
 _POOL: ContextVar[int] = ContextVar("rows of the pool that is shared out", default=0)
@@ -39,15 +37,9 @@ def rank() -> int:
 
 
 def find_device(name: str) -> torch.device:
-    """Return where to compute; `auto` is this process's graphics card where there is one.
-
-    >>> find_device("cpu")
-    device(type='cpu')
-    """
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+    """Return where to compute; `auto` is this process's graphics card where there is one."""
+    if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise RelatumError("no CUDA device found", where="training.device", fix="use auto or cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
@@ -57,9 +49,10 @@ def joined() -> Iterator[None]:
     if not _launched() or distributed.is_initialized():
         yield
         return
+    backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(find_device("auto"))
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        backend = "cpu:gloo,cuda:nccl"
     distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         yield
@@ -90,29 +83,8 @@ def agree(value: T) -> T:
     return box[0]
 
 
-def check_alike(value: str, what: str) -> None:
-    """Refuse to train one model on different things in different processes."""
-    found: list[Any] = [value] * size()
-    if size() > 1:
-        distributed.all_gather_object(found, value)
-    if len(set(found)) > 1:
-        fix = "give all processes the same catalogue, settings and token cache (--cache)"
-        raise RelatumError(f"the processes have different {what}: {', '.join(found)}", fix=fix)
-
-
-def greatest(values: Sequence[int], device: torch.device) -> list[int]:
-    """Return the largest of each value over all processes."""
-    if size() == 1:
-        return list(values)
-    counts = torch.tensor(values, device=device)
-    distributed.all_reduce(counts, distributed.ReduceOp.MAX)
-    return counts.tolist()
-
-
 def share(count: int) -> Int64[Tensor, " rows"]:
-    """Return the rows of a pool that this process takes.
-
-    All take equally many, as gathering wants; the last of them begin again at the first row.
+    """Return the rows that this process takes: equally many each, the last begin again at 0.
 
     >>> share(3)
     tensor([0, 1, 2])
@@ -124,9 +96,9 @@ def share(count: int) -> Int64[Tensor, " rows"]:
 def gather(rows: Float[Tensor, "share *dims"], count: int) -> Float[Tensor, "pool *dims"]:
     """Return the whole pool from the shares.
 
-    Every process computes the whole loss from here on, so each knows the whole gradient of its own
-    rows and none is sent: the gradients of what made the rows are parts, and `add_gradients` adds
-    them up. Averaging, as DistributedDataParallel does, would be wrong by the number of processes.
+    Every process computes the whole loss, so each knows the whole gradient of its own rows. What
+    made them gets a part from each, which `add_gradients` adds up; to average these, as
+    DistributedDataParallel does, would be wrong by the number of processes.
     """
     return _Gather.apply(rows)[:count] if size() > 1 else rows  # pyright: ignore
 
@@ -143,27 +115,16 @@ class _Gather(torch.autograd.Function):
         return gradients[0].chunk(size())[rank()]
 
 
-@contextmanager
-def sharing(count: int) -> Iterator[None]:
-    """Say that rows in the block are this process's share of a pool of `count`."""
-    token = _POOL.set(count)
-    try:
-        yield
-    finally:
-        _POOL.reset(token)
+def share_pool(count: int) -> None:
+    """Say that the rows that come are this process's share of a pool of `count`."""
+    _POOL.set(count)
 
 
 def draw_rows(like: Tensor) -> Float[Tensor, "rows *dims"]:
-    """Return chance from 0 to 1 in a tensor's shape; a pool's rows get theirs whoever holds them.
-
-    >>> draw_rows(torch.zeros(2, 3)).shape
-    torch.Size([2, 3])
-    """
+    """Return numbers from 0 to 1 in a tensor's shape; a pool's row gets its own whoever has it."""
     count = _POOL.get() if size() > 1 else 0
-    if not count:
-        return torch.rand(like.shape, device=like.device)
-    drawn = torch.rand(count, *like.shape[1:], device=like.device)
-    return drawn[share(count).to(like.device)]
+    drawn = torch.rand(count or len(like), *like.shape[1:], device=like.device)
+    return drawn[share(count)] if count else drawn
 
 
 def add_gradients(parts: Sequence[nn.Parameter], wholes: Sequence[nn.Parameter]) -> None:
@@ -176,18 +137,10 @@ def add_gradients(parts: Sequence[nn.Parameter], wholes: Sequence[nn.Parameter])
     weights = [*parts, *wholes]
     for weight in wholes:
         weight.grad = None if weight.grad is None else weight.grad / size()
-    there = greatest([int(weight.grad is not None) for weight in weights], weights[0].device)
-    used = [weight for weight, is_used in zip(weights, there, strict=True) if is_used]
-    for kind in ("cpu", "cuda"):
-        _add_flat([weight for weight in used if weight.device.type == kind])
-
-
-def _add_flat(weights: Sequence[nn.Parameter]) -> None:
-    """Send all gradients as one tensor."""
-    if not weights:
-        return
-    found = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
-    flat = torch.cat([gradient.reshape(-1) for gradient in found])
-    distributed.all_reduce(flat)
-    for weight, whole in zip(weights, flat.split([w.numel() for w in weights]), strict=True):
-        weight.grad = whole.view_as(weight)
+    there = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.int32)
+    there = there.to(weights[-1].device)
+    distributed.all_reduce(there, distributed.ReduceOp.MAX)
+    for index in there.nonzero().flatten().tolist():
+        weight = weights[index]
+        weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        distributed.all_reduce(weight.grad)

@@ -76,12 +76,6 @@ class Tokens:
         """Return the tokens on a device."""
         return Tokens(self.image.to(device), self.text.to(device))
 
-    @classmethod
-    def join(cls, some: "Sequence[Tokens]") -> "Tokens":
-        """Join batches, padding to the longest."""
-        images = Part.join([tokens.image for tokens in some])
-        return Tokens(images, Part.join([tokens.text for tokens in some]))
-
 
 @dataclass(frozen=True)
 class Vectors:

@@ -41,7 +41,9 @@ def train_command(
         list[str] | None, typer.Option("--set", help="A setting: training.seed=1")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the snapshot.")] = False,
-    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard.")] = None,
+    logs: Annotated[
+        Path | None, typer.Option("--tensorboard", help="A folder for TensorBoard.")
+    ] = None,
     skip_bad: SkipBad = False,
     cache: Cache = None,
     as_json: AsJson = False,
@@ -58,7 +60,7 @@ def train_command(
                 resume=resume,
                 cache=cache,
                 report=report,
-                tensorboard=tensorboard,
+                tensorboard=board,
             )
     except KeyboardInterrupt:
         sys.stderr.write("relatum: interrupted; the same command with --resume goes on\n")

@@ -1,60 +1,51 @@
 """The tokens of a pool on their way into a step, and gradients on their way back to the encoders.
 
 In: a run, a pool, its number in the step.
-Out: a `Feed`: the tokens of this process's share of the pool; `back` ends the gradients' way.
+Out: the tokens of this process's share of the pool, and `back`, to be called after the backward
+pass: it goes on where the graph ends.
 This file does not know of losses.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from relatum.batch import Pool, Tokens
-from relatum.distributed import greatest, rank, share
+from relatum.batch import Part, Pool, Tokens
+from relatum.distributed import rank, share
 from relatum.encoders import forward_items
 from relatum.train.run import Run
 
 Forward = Callable[[slice], Tokens]
+Back = Callable[[], None]
 
 
-def _nothing() -> None:
-    """Do nothing: the graph reaches as far as it should."""
-
-
-@dataclass(frozen=True)
-class Feed:
-    """A share of a pool; `back`, called after the backward pass, goes on where the graph ends."""
-
-    tokens: Tokens
-    back: Callable[[], None] = _nothing
-
-
-def feed(run: Run, pool: Pool, number: int) -> Feed:
+def feed(run: Run, pool: Pool, number: int) -> tuple[Tokens, Back]:
     """Read the share's tokens from memory, or run encoders that are tuned."""
     rows = share(len(pool.rows))
     if run.config.tuning == "frozen":
-        return Feed(run.tokens[torch.from_numpy(pool.rows)[rows]].float().to(run.device))
+        tokens = run.tokens[torch.from_numpy(pool.rows)[rows]].float()
+        return tokens.to(run.device), lambda: None
     items = [run.items[row] for row in pool.rows[rows.numpy()]]
-    chunk = run.config.training.chunk or len(items)
+    cards = [run.device] if run.device.type == "cuda" else []
+    seed = run.config.training.seed
 
     def forward(part: slice) -> Tokens:
-        place = rank() * len(items) + part.start
-        with _chance_of(run, number, place):
+        place = [seed, run.step, number, rank() * len(items) + part.start]
+        with torch.random.fork_rng(devices=cards):  # chance that can be replayed
+            torch.manual_seed(int(np.random.default_rng(place).integers(2**62)))
             tokens = forward_items(items[part], run.model.encoder, run.model.reduction)
-        return tokens.float().to(run.device)
+        text = tokens.text.widen(run.config.tokens.text_tokens)  # alike in all processes
+        return Tokens(tokens.image, text).float().to(run.device)
 
+    chunk = run.config.training.chunk or len(items)
     if chunk >= len(items):
-        return Feed(_as_wide_everywhere(forward(slice(0, len(items)))))
-    parts = [slice(start, start + chunk) for start in range(0, len(items), chunk)]
-    tokens, back = forward_twice(forward, parts)
-    return Feed(_as_wide_everywhere(tokens), back)
+        return forward(slice(0, len(items))), lambda: None
+    return forward_twice(forward, [slice(i, i + chunk) for i in range(0, len(items), chunk)])
 
 
-def forward_twice(forward: Forward, parts: list[slice]) -> tuple[Tokens, Callable[[], None]]:
+def forward_twice(forward: Forward, parts: list[slice]) -> tuple[Tokens, Back]:
     """Run `forward` on one part after another without keeping what a gradient needs.
 
     The function that is returned runs each part again, this time with its graph, and sends the
@@ -62,7 +53,8 @@ def forward_twice(forward: Forward, parts: list[slice]) -> tuple[Tokens, Callabl
     one part's graph, and the gradients are those of the whole. `forward` must give the same twice.
     """
     with torch.no_grad():
-        tokens = Tokens.join([forward(part) for part in parts])
+        made = [forward(part) for part in parts]
+        tokens = Tokens(Part.join([t.image for t in made]), Part.join([t.text for t in made]))
     leaves = [leaf.requires_grad_() for leaf in _numbers(tokens)]
 
     def back() -> None:
@@ -80,20 +72,3 @@ def forward_twice(forward: Forward, parts: list[slice]) -> tuple[Tokens, Callabl
 
 def _numbers(tokens: Tokens) -> list[Tensor]:
     return [tensor for part in (tokens.image, tokens.text) for tensor in (part.tokens, part.pooled)]
-
-
-@contextmanager
-def _chance_of(run: Run, number: int, place: int) -> Iterator[None]:
-    """Give the encoders chance of their own: by step, pool and row, so that it can be replayed."""
-    cards = [run.device] if run.device.type == "cuda" else []
-    seed = np.random.default_rng([run.config.training.seed, run.step, number, place])
-    with torch.random.fork_rng(devices=cards):
-        torch.manual_seed(int(seed.integers(2**62)))
-        yield
-
-
-def _as_wide_everywhere(tokens: Tokens) -> Tokens:
-    """Pad to the longest item of the whole pool, as one process would."""
-    widths = [tokens.image.mask.shape[1], tokens.text.mask.shape[1]]
-    image, text = greatest(widths, tokens.image.mask.device)
-    return Tokens(tokens.image.widen(image), tokens.text.widen(text))

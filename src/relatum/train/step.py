@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from relatum.batch import Part, Pool, Tokens, Vectors, draw_ask, draw_pool
-from relatum.distributed import add_gradients, agree, gather, is_first, sharing
+from relatum.distributed import add_gradients, agree, gather, is_first, share_pool
 from relatum.encoders import forward_items
 from relatum.loss import Losses
 from relatum.protocols.contestant import Participants, from_model
@@ -38,10 +38,10 @@ def take_step(run: Run) -> Taken:
     feeds = [feed(run, pool, number) for number, pool in enumerate(pools)]
     fed = time.perf_counter() if run.config.tuning == "frozen" else drawn
     pairs = zip(pools, feeds, strict=True)
-    losses = Losses.mean([_pool_losses(run, pool, one.tokens) for pool, one in pairs])
+    losses = Losses.mean([_pool_losses(run, pool, tokens) for pool, (tokens, _) in pairs])
     losses.total(run.config.loss).backward()
-    for one in feeds:
-        one.back()
+    for _, back in feeds:
+        back()
     norm = _finish_gradients(run)
     run.optimiser.step()
     anchors = [pool.positives.sum() / max(pool.positives.any(1).sum(), 1) for pool in pools]
@@ -108,11 +108,10 @@ def _pool_losses(run: Run, pool: Pool, tokens: Tokens) -> Losses:
 
 def _condition(run: Run, pool: Pool, tokens: Tokens, text: str | None) -> Vectors:
     """Condition this process's share and gather the whole pool's vectors."""
-    count = len(pool.rows)
-    with sharing(count):
-        vectors = run.model.conditioner(tokens, _asked(run, text))
+    share_pool(len(pool.rows))
+    vectors = run.model.conditioner(tokens, _asked(run, text))
     one = torch.stack([vectors.image, vectors.text, vectors.both], dim=1)
-    return Vectors(*gather(one, count).unbind(1))
+    return Vectors(*gather(one, len(pool.rows)).unbind(1))
 
 
 def _asked(run: Run, text: str | None) -> Part | None:

@@ -11,7 +11,7 @@ from relatum.catalogue import Catalogue
 from relatum.checkpoint import MANIFEST, remove_snapshots
 from relatum.config import Config
 from relatum.disk import check_place, disk_errors_named
-from relatum.distributed import agree, check_alike, is_first, joined, one_goes_ahead
+from relatum.distributed import agree, is_first, joined, one_goes_ahead
 from relatum.errors import CheckpointError, ConfigError
 from relatum.model import Model
 from relatum.progress import Report, silent
@@ -52,11 +52,13 @@ def train(
             return finished or Model.load(folder)
         with one_goes_ahead():
             run = prepare(catalogue, config, cache, report, recipe)
-        check_alike(run.model.fingerprint, "data or settings")
+        if agree(run.model.fingerprint) != run.model.fingerprint:
+            fix = "give all the same catalogue, settings and token cache (--cache)"
+            raise CheckpointError("this process would train another model than the first", fix=fix)
         if folder is not None:
             _begin(run, folder, resume)
         with open_board(tensorboard if is_first() else None, run.step) as board:
-            _train_steps(run, folder, report, board)
+            _train_steps(run, folder if is_first() else None, report, board)
     return _finish(run, folder)
 
 
@@ -114,17 +116,15 @@ def _train_steps(run: Run, folder: Path | None, report: Report, board: Board) ->
             return
         taken = take_step(run)
         run.step += 1
-        watch.see(taken)
-        report("train", run.step, settings.steps, taken.note(watch.items_per_second()))
+        report("train", run.step, settings.steps, watch.see(taken))
         is_due = run.step % settings.validate_every == 0 or run.step == settings.steps
-        written = folder if is_first() else None
         if is_due:
             row = watch.row(run, taken, validate(run))
             board(row)
             for text in row["warnings"]:
                 report("warning", 1, 1, text)
-            if written is not None:
-                write_metrics(written, row)
+            if folder is not None:
+                write_metrics(folder, row)
         is_kept = settings.snapshot_every and run.step % settings.snapshot_every == 0
-        if written is not None and (is_due or is_kept):
-            save_state(run, written)
+        if folder is not None and (is_due or is_kept):
+            save_state(run, folder)
