@@ -10,14 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, distributed, nn
 
 PATIENCE = timedelta(hours=24)  # the others wait while the first process encodes a catalogue
-T = TypeVar("T")
 _POOL: ContextVar[int] = ContextVar("rows of the pool that is shared out", default=0)
 
 
@@ -75,7 +74,7 @@ def one_goes_ahead() -> Iterator[None]:
         distributed.barrier()
 
 
-def agree(value: T) -> T:
+def agree(value: Any) -> Any:  # noqa: ANN401 - what it is given
     """Return the first process's value."""
     box: list[Any] = [value]
     if size() > 1:

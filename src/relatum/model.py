@@ -148,8 +148,7 @@ class Model:
         """Return the vectors of encoded items under a relation's text (None: the null relation)."""
         self.conditioner.eval()
         asked = self.relation_part(relation)
-        weights = self.conditioner.parameters()
-        device = next((weight.device for weight in weights), torch.device("cpu"))
+        device = next((w.device for w in self.conditioner.parameters()), torch.device("cpu"))
         asked = asked.to(device) if asked is not None else None
         chunks = [tokens[part].float().to(device) for part in _chunks(len(tokens))]
         return Vectors.join([self.conditioner(chunk, asked) for chunk in chunks]).cpu()

@@ -60,16 +60,14 @@ def train_command(
                 resume=resume,
                 cache=cache,
                 report=report,
-                tensorboard=board,
+                tensorboard=logs,
             )
     except KeyboardInterrupt:
         sys.stderr.write("relatum: interrupted; the same command with --resume goes on\n")
         raise typer.Exit(130) from None
-    if not is_first():
-        return
-    if as_json:
+    if as_json and is_first():
         print_json({"model": output, "fingerprint": model.fingerprint})
-    else:
+    elif is_first():
         out.print(f"the model is in {output}; next: relatum evaluate {output} {catalogue}")
 
 

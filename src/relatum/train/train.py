@@ -37,9 +37,8 @@ def train(
 
     With `output`, the model folder is written there, snapshots on the way; `resume` goes on from
     the newest of them, and returns the finished model where training had ended. `tensorboard` is a
-    folder for the metrics. Started by `torchrun`, all processes train the one model, each returns
-    it, and the first writes it. Raises `DataError` for data that cannot be trained on and
-    `CheckpointError` for a snapshot of other settings.
+    folder for the metrics. Under `torchrun` all processes train one model; the first writes it.
+    Raises `DataError` for bad data, and `CheckpointError` for a snapshot of other settings.
     """
     config = config or Config()
     folder = Path(output) if output is not None else None
@@ -53,8 +52,7 @@ def train(
         with one_goes_ahead():
             run = prepare(catalogue, config, cache, report, recipe)
         if agree(run.model.fingerprint) != run.model.fingerprint:
-            fix = "give all the same catalogue, settings and token cache (--cache)"
-            raise CheckpointError("this process would train another model than the first", fix=fix)
+            raise CheckpointError("the processes differ", fix="give all the same data and --cache")
         if folder is not None:
             _begin(run, folder, resume)
         with open_board(tensorboard if is_first() else None, run.step) as board:

@@ -18,10 +18,9 @@ from torch import Tensor
 
 from relatum.train.run import Run
 
-# Vectors even on a sphere have -4, equal ones 0; furniture and survival end at -2.4 and -2.1.
-# Above -0.5 the typical cosine is over 0.87: what items share drowns what they do not.
+# Even on a sphere is -4, equal 0; furniture ends at -2.4. At -0.5 the typical cosine is 0.87.
 LEAST_SPREAD = -0.5
-# Of the min(n, d) directions that n vectors can use, the same two use 58 of 79 and of 76.
+# Of the min(n, d) directions that n vectors can use, furniture's 79 use 58.
 LEAST_RANK_SHARE = 0.05
 
 
