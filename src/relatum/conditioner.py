@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from relatum.batch import Part, Tokens, Vectors
 from relatum.config import ModelConfig
+from relatum.distributed import draw_rows
 
 KNOWN = 512  # relation texts that are remembered, to tell a new text from a known one
 STRANGE = 0.5  # cosine with the nearest known text from which on a text counts as wholly new
@@ -138,7 +139,7 @@ class _Tower(nn.Module):
     ) -> Float[Tensor, "batch hidden"]:
         tokens = _level(tokens)
         if self.training:
-            mask = mask & (torch.rand(mask.shape) > self.config.token_dropout)
+            mask = mask & (draw_rows(mask) > self.config.token_dropout)
         scores = (tokens @ self.query(asked)[0]) / math.sqrt(tokens.shape[2])
         weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1)
         return (weights.unsqueeze(1) @ tokens).squeeze(1)

@@ -147,6 +147,9 @@ class TrainingConfig(_Settings):
     validate_every: int = Field(
         default=20, ge=1, description="steps between validations and checkpoints"
     )
+    snapshot_every: int = Field(default=0, ge=0, description="steps between more snapshots; 0: no")
+    chunk: int = Field(default=0, ge=0, description="items tuned at a time, each twice; 0: a pool")
+    device: Literal["auto", "cpu"] = Field(default="auto", description="auto: cuda where it is")
     patience: int = Field(default=8, ge=1, description="validations without gain before it stops")
 
 

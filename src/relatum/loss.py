@@ -78,7 +78,7 @@ def contrasts(
     `own_pairs` marks the cells (an item's text, the same item's image) that count as positives
     across modalities; within a modality an item is no candidate for itself.
     """
-    other = ~torch.eye(len(positives), dtype=torch.bool)
+    other = ~torch.eye(len(positives), dtype=torch.bool, device=positives.device)
 
     def term(query: Tensor, candidate: Tensor, wanted: Tensor, allowed: Tensor) -> Tensor:
         there = query.any(1)[:, None] & candidate.any(1)

@@ -166,8 +166,10 @@ class Model:
         """Return the vectors of encoded items under a relation's text (None: the null relation)."""
         self.conditioner.eval()
         asked = self.relation_part(relation)
-        chunks = [tokens[part].float() for part in _chunks(len(tokens))]
-        return Vectors.join([self.conditioner(chunk, asked) for chunk in chunks])
+        device = next((w.device for w in self.conditioner.parameters()), torch.device("cpu"))
+        asked = asked.to(device) if asked is not None else None
+        chunks = [tokens[part].float().to(device) for part in _chunks(len(tokens))]
+        return Vectors.join([self.conditioner(chunk, asked) for chunk in chunks]).cpu()
 
     def embed(
         self,

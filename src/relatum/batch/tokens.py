@@ -34,6 +34,14 @@ class Part:
         """Return the part in single precision."""
         return Part(self.tokens.float(), self.mask, self.pooled.float())
 
+    def to(self, device: torch.device) -> "Part":
+        """Return the part on a device."""
+        return Part(self.tokens.to(device), self.mask.to(device), self.pooled.to(device))
+
+    def widen(self, count: int) -> "Part":
+        """Return the part with room for `count` tokens an item."""
+        return Part(_widen(self.tokens, count), _widen(self.mask, count), self.pooled)
+
     @classmethod
     def join(cls, parts: "Sequence[Part]") -> "Part":
         """Join batches, padding to the longest."""
@@ -64,6 +72,10 @@ class Tokens:
         """Return the tokens in single precision."""
         return Tokens(self.image.float(), self.text.float())
 
+    def to(self, device: torch.device) -> "Tokens":
+        """Return the tokens on a device."""
+        return Tokens(self.image.to(device), self.text.to(device))
+
 
 @dataclass(frozen=True)
 class Vectors:
@@ -76,6 +88,10 @@ class Vectors:
     def __getitem__(self, rows: Tensor | slice) -> "Vectors":
         """Return some items, in the order asked."""
         return Vectors(self.image[rows], self.text[rows], self.both[rows])
+
+    def cpu(self) -> "Vectors":
+        """Return the vectors in main memory."""
+        return Vectors(self.image.cpu(), self.text.cpu(), self.both.cpu())
 
     @classmethod
     def join(cls, some: "Sequence[Vectors]") -> "Vectors":

@@ -22,6 +22,7 @@ from relatum.cli.options import (
     print_json,
 )
 from relatum.config import Config
+from relatum.distributed import is_first
 from relatum.errors import RelatumError
 from relatum.evaluate import evaluate
 from relatum.model import Model
@@ -42,6 +43,9 @@ def train_command(
         list[str] | None, typer.Option("--set", help="A setting: training.seed=1")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the snapshot.")] = False,
+    logs: Annotated[
+        Path | None, typer.Option("--tensorboard", help="A folder for TensorBoard.")
+    ] = None,
     skip_bad: SkipBad = False,
     cache: Cache = None,
     as_json: AsJson = False,
@@ -51,13 +55,21 @@ def train_command(
     found = load(catalogue, skip_bad=skip_bad)
     try:
         with bars() as report:
-            model = train(found, settings, output, resume=resume, cache=cache, report=report)
+            model = train(
+                found,
+                settings,
+                output,
+                resume=resume,
+                cache=cache,
+                report=report,
+                tensorboard=logs,
+            )
     except KeyboardInterrupt:
         sys.stderr.write("relatum: interrupted; the same command with --resume goes on\n")
         raise typer.Exit(130) from None
-    if as_json:
+    if as_json and is_first():
         print_json({"model": output, "fingerprint": model.fingerprint})
-    else:
+    elif is_first():
         out.print(f"the model is in {output}; next: relatum evaluate {output} {catalogue}")
 
 

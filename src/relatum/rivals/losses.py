@@ -23,7 +23,7 @@ def unicl(
 
     UniCL, arXiv 2204.03610, eqs. 2 to 4: a label is an item's links in the pool.
     """
-    wanted = positives | torch.eye(len(positives), dtype=torch.bool)
+    wanted = positives | torch.eye(len(positives), dtype=torch.bool, device=positives.device)
     return _across(sources, targets, wanted, temperature)
 
 
@@ -34,9 +34,11 @@ def cirp(
 
     CIRP (MM 2024): image-text contrast beside cross-item contrast, one related item at a time.
     """
-    chance = torch.rand(positives.shape).masked_fill(~positives, -1)
+    chance = torch.rand(positives.shape, device=positives.device).masked_fill(~positives, -1)
     one = functional.one_hot(chance.argmax(1), len(positives)).bool() & positives
-    own_pairs = _across(sources, targets, torch.eye(len(one), dtype=torch.bool), temperature)
+    own_pairs = _across(
+        sources, targets, torch.eye(len(one), dtype=torch.bool, device=one.device), temperature
+    )
     related = _across(sources, targets, one, temperature)
     return Losses.mean([own_pairs, related])
 
@@ -45,7 +47,7 @@ def declip(
     sources: Vectors, targets: Vectors, positives: Mask, own: Mask, temperature: Temperature
 ) -> Losses:
     """Contrast own pairs, and images with the text nearest to their own (DeCLIP, 2110.05208)."""
-    itself = torch.eye(len(own), dtype=torch.bool)
+    itself = torch.eye(len(own), dtype=torch.bool, device=own.device)
     with torch.no_grad():
         alike = (sources.text @ sources.text.T).masked_fill(itself, -1)
     nearest = functional.one_hot(alike.argmax(1), len(own)).bool()

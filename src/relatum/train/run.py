@@ -19,6 +19,7 @@ from relatum.batch import Part, Theme, Tokens, Vectors, training_themes
 from relatum.catalogue import Catalogue, split_catalogue
 from relatum.conditioner import Conditioner
 from relatum.config import Config, ModelConfig
+from relatum.distributed import find_device
 from relatum.encoders import (
     CachedTokens,
     Encoder,
@@ -88,6 +89,11 @@ class Run:
         """Return the settings."""
         return self.model.config
 
+    @property
+    def device(self) -> torch.device:
+        """Return where the conditioner is and the loss is computed."""
+        return self.temperature.log_scale.device
+
 
 def prepare(
     catalogue: Catalogue,
@@ -138,6 +144,9 @@ def prepare(
     _start(conditioner, tokens, [texts[text] for text in _whole_texts(themes)])
     begin_tuning(encoder, config)  # all that is frozen has been encoded
     temperature = Temperature(config.loss.temperature, config.loss.max_scale, recipe.bias)
+    device = find_device(config.training.device)
+    conditioner.to(device)
+    temperature.to(device)
     return Run(
         model=model,
         items=items,

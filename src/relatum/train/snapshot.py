@@ -1,4 +1,4 @@
-"""The state of a run on disk: a row of metrics and a snapshot after each validation.
+"""The state of a run on disk: rows of metrics and snapshots.
 
 In: a `Run` and a folder.
 Out: `metrics.jsonl` and `snapshots/`; the run as it was after the newest snapshot.
@@ -6,7 +6,9 @@ This file does not know how the state came about.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -17,21 +19,14 @@ from relatum.checkpoint import (
     save_snapshot,
 )
 from relatum.disk import disk_errors_named
+from relatum.distributed import agree, is_first
 from relatum.encoders.tuning import fill_tuned, tuned_tensors
 from relatum.errors import CheckpointError
 from relatum.train.run import Run
 
 
-def write_metrics(folder: Path, run: Run, losses: dict[str, float], score: float) -> None:
+def write_metrics(folder: Path, row: Mapping[str, Any]) -> None:
     """Append a row to `metrics.jsonl`."""
-    row = {
-        "step": run.step,
-        "losses": losses,
-        "scale": float(run.temperature.scale().detach()),
-        "learning_rate": run.optimiser.param_groups[0]["lr"],
-        "validation": score,
-        "best_step": run.best_step,
-    }
     with disk_errors_named(folder), (folder / "metrics.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
 
@@ -68,7 +63,7 @@ def restore(run: Run, folder: Path) -> None:
 
     Raises `CheckpointError` for a snapshot of other settings or another catalogue.
     """
-    found = newest_snapshot(folder / "snapshots")
+    found = agree(newest_snapshot(folder / "snapshots") if is_first() else None)
     if found is None:
         return
     tensors, facts = found
@@ -88,10 +83,11 @@ def restore(run: Run, folder: Path) -> None:
     restore_optimiser(run.optimiser, parts["optimiser"])
     fill_tuned(run.model.encoder, run.config.tuning, parts.get("encoder", {}))
     run.best_encoder = parts.get("best_encoder", {})
-    run.best = parts["best"]
+    run.best = parts.get("best", {})  # none yet, before the first validation
     run.step = int(facts["step"])
     run.best_score, run.best_step = float(facts["best_score"]), int(facts["best_step"])
-    _cut_metrics(folder / "metrics.jsonl", run.step)
+    if is_first():
+        _cut_metrics(folder / "metrics.jsonl", run.step)
 
 
 def _cut_metrics(path: Path, step: int) -> None:

@@ -1,29 +1,32 @@
 """One step of training, and one validation.
 
 In: a `Run`.
-Out: the run a step further, the loss terms; the best weights so far.
+Out: the run a step further, what the step did; the best weights so far.
 This file does not know of folders.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from relatum.batch import Part, Pool, Tokens, Vectors, draw_ask, draw_pool
-from relatum.encoders import SIDES, forward_part
+from relatum.distributed import add_gradients, agree, gather, is_first, share_pool
 from relatum.encoders.tuning import tuned_tensors
-from relatum.items import Item
 from relatum.loss import Losses
 from relatum.protocols.contestant import Participants, from_model
 from relatum.protocols.retrieval import METRICS, measure
+from relatum.train.feed import feed, precision, tuned_now
 from relatum.train.run import Run
+from relatum.train.watch import Taken, Validation, spread
 
 
-def take_step(run: Run) -> dict[str, float]:
+def take_step(run: Run) -> Taken:
     """Draw pools, contrast them, and step; all chance depends on the seed and the step alone."""
+    begun = time.perf_counter()
     settings = run.config.training
     chance = np.random.default_rng([settings.seed, run.step])
     torch.manual_seed(int(chance.integers(2**62)))
@@ -31,12 +34,27 @@ def take_step(run: Run) -> dict[str, float]:
     run.model.conditioner.train()
     run.optimiser.zero_grad(set_to_none=True)
     pools = list(_draw_pools(run, chance))
-    losses = Losses.mean(_pool_losses(run, pools))
+    drawn = time.perf_counter()
+    feeds = [feed(run, pool, number) for number, pool in enumerate(pools)]
+    fed = time.perf_counter() if run.config.tuning.is_frozen else drawn
+    pairs = zip(pools, feeds, strict=True)
+    losses = Losses.mean([_pool_losses(run, pool, tokens) for pool, (tokens, _) in pairs])
     losses.total(run.config.loss).backward()
-    parameters = [p for group in run.optimiser.param_groups for p in group["params"]]
-    torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+    for _, back in feeds:
+        back()
+    norm = _finish_gradients(run)
     run.optimiser.step()
-    return losses.numbers()
+    anchors = [pool.positives.sum() / max(pool.positives.any(1).sum(), 1) for pool in pools]
+    items = sum(len(pool.rows) for pool in pools)
+    return Taken(losses.numbers(), norm, items, float(np.mean(anchors)), fed - begun)
+
+
+def _finish_gradients(run: Run) -> float:
+    """Add up the gradients of all processes and clip them; return their norm before that."""
+    parameters = [p for group in run.optimiser.param_groups for p in group["params"]]
+    after = list(run.temperature.parameters())  # used on gathered vectors
+    add_gradients([p for p in parameters if all(p is not other for other in after)], after)
+    return float(torch.nn.utils.clip_grad_norm_(parameters, run.config.training.clip))
 
 
 def _set_rate(run: Run) -> None:
@@ -72,68 +90,62 @@ def _draw_pools(run: Run, chance: np.random.Generator) -> Iterator[Pool]:
         yield pool if told else replace(pool, text=None, inverse=None)
 
 
-def _pool_losses(run: Run, pools: Sequence[Pool]) -> list[Losses]:
-    results: list[Losses] = []
-    for pool in pools:
-        kept = run.tokens[torch.from_numpy(pool.rows)].float()
-        tokens = _tuned_now(run, [run.items[row] for row in pool.rows], kept)
-        sources = run.model.conditioner(tokens, _asked(run, pool.text))
-        targets: Vectors = sources
-        inverse = pool.inverse if run.recipe.symmetric else None
-        if inverse != pool.text:
-            targets = run.model.conditioner(tokens, _asked(run, inverse))
-        positives = torch.from_numpy(pool.positives)
-        own = torch.eye(len(pool.rows), dtype=torch.bool)
-        if not run.config.loss.inter_item:
-            positives = torch.zeros_like(positives)
-        elif pool.text is not None:
-            own = torch.zeros_like(own)  # an item's own image is its pair under the null relation
-        results.append(run.recipe.contrasts(sources, targets, positives, own, run.temperature))
-    return results
+def _pool_losses(run: Run, pool: Pool, tokens: Tokens) -> Losses:
+    """Contrast a pool, of which `tokens` are this process's share."""
+    sources = _condition(run, pool, tokens, pool.text)
+    targets: Vectors = sources
+    inverse = pool.inverse if run.recipe.symmetric else None
+    if inverse != pool.text:
+        targets = _condition(run, pool, tokens, inverse)
+    positives = torch.from_numpy(pool.positives).to(run.device)
+    own = torch.eye(len(pool.rows), dtype=torch.bool, device=run.device)
+    if not run.config.loss.inter_item:
+        positives = torch.zeros_like(positives)
+    elif pool.text is not None:
+        own = torch.zeros_like(own)  # an item's own image is its pair under the null relation
+    return run.recipe.contrasts(sources, targets, positives, own, run.temperature)
 
 
-def _tuned_now(run: Run, items: Sequence[Item], kept: Tokens) -> Tokens:
-    """Replace what is kept by what a tuned tower says now; a frozen tower is never run again."""
-    encoder, reduction = run.model.encoder, run.model.reduction
-    for side in SIDES:
-        if run.config.tuning.way(side) != "frozen":
-            with _precision(run):
-                part = forward_part(items, encoder, reduction, side).float()
-            kept = replace(kept, **{side: part})
-    return kept
-
-
-def _precision(run: Run) -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16, enabled=run.config.training.bf16)
+def _condition(run: Run, pool: Pool, tokens: Tokens, text: str | None) -> Vectors:
+    """Condition this process's share and gather the whole pool's vectors."""
+    share_pool(len(pool.rows))
+    vectors = run.model.conditioner(tokens, _asked(run, text))
+    one = torch.stack([vectors.image, vectors.text, vectors.both], dim=1)
+    return Vectors(*gather(one, len(pool.rows)).unbind(1))
 
 
 def _asked(run: Run, text: str | None) -> Part | None:
     """Return a relation's encoded text; a tuned encoder encodes it anew in every step."""
     if text is None or run.config.tuning.text == "frozen":
-        return run.texts[text] if text is not None else None
-    with _precision(run):
+        return run.texts[text].to(run.device) if text is not None else None
+    with precision(run):
         raw = run.model.encoder.encode_texts([text])
-        return run.model.reduction.text_part(raw).float()
+        return run.model.reduction.text_part(raw).float().to(run.device)
 
 
-def validate(run: Run) -> float:
+def validate(run: Run) -> Validation:
     """Keep the weights if the mean of all measures of the fused vectors is the best so far.
 
-    One measure alone jumps too much on a hundred items.
+    One measure alone jumps too much on a hundred items. The first process measures for all.
     """
-    score = -float(run.step == 0)
+    found = agree(_examine(run) if is_first() else Validation(0.0))
+    if found.score > run.best_score or not run.questions:
+        run.best_score, run.best_step = found.score, run.step
+        run.best = {k: v.detach().clone() for k, v in run.model.conditioner.state_dict().items()}
+        state = tuned_tensors(run.model.encoder, run.config.tuning)
+        run.best_encoder = {k: v.clone() for k, v in state.items()}
+    return found
+
+
+def _examine(run: Run) -> Validation:
+    score, tokens = -float(run.step == 0), run.validation_tokens
     if run.questions:
         if run.config.tuning.text != "frozen":
             run.model.forget_texts()
         with torch.no_grad():
-            tokens = _tuned_now(run, run.validation, run.validation_tokens)
+            tokens = tuned_now(run, run.validation, run.validation_tokens)
         asked = Participants(run.validation, tokens)
         model = from_model("", run.model, symmetric=run.recipe.symmetric)
         outcome = measure("", model.method(asked, ("both",)), run.questions)
         score = sum(outcome.mean("both", metric) for metric in METRICS) / len(METRICS)
-    if score > run.best_score or not run.questions:
-        run.best_score, run.best_step = score, run.step
-        run.best = {k: v.detach().clone() for k, v in run.model.conditioner.state_dict().items()}
-        state = tuned_tensors(run.model.encoder, run.config.tuning)
-        run.best_encoder = {k: v.clone() for k, v in state.items()}
-    return score
+    return spread(score, run.model.condition(tokens, None).both)

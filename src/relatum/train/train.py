@@ -12,14 +12,17 @@ from relatum.catalogue import Catalogue
 from relatum.checkpoint import MANIFEST, remove_snapshots
 from relatum.config import Config
 from relatum.disk import check_place, disk_errors_named
+from relatum.distributed import agree, is_first, joined, one_goes_ahead
 from relatum.encoders import OWN
 from relatum.encoders.tuning import fill_tuned
 from relatum.errors import CheckpointError, ConfigError, EncoderError
 from relatum.model import Model
 from relatum.progress import Report, silent
+from relatum.train.board import Board, open_board
 from relatum.train.run import RELATUM, Recipe, Run, prepare
 from relatum.train.snapshot import restore, save_state, write_metrics
 from relatum.train.step import take_step, validate
+from relatum.train.watch import Watch
 
 
 def train(
@@ -32,42 +35,61 @@ def train(
     report: Report = silent,
     recipe: Recipe = RELATUM,
     encoder: Any = None,  # noqa: ANN401
+    tensorboard: Path | None = None,
 ) -> Model:
     """Train on a catalogue and return the model of the best validation.
 
     With `output`, the model folder is written there, snapshots on the way; `resume` goes on from
-    the newest of them, and returns the finished model where training had ended. Raises `DataError`
-    for data that cannot be trained on and `CheckpointError` for a snapshot of other settings.
-    `encoder` is an object with `encode_images` and `encode_texts`, in place of the one that the
-    settings name; where it is tuned, a copy of it is.
+    the newest of them, and returns the finished model where training had ended. `encoder` is an
+    object with `encode_images` and `encode_texts`, in place of the one that the settings name;
+    where it is tuned, a copy of it is. `tensorboard` is a folder for the metrics. Under `torchrun`
+    all processes train one model; the first writes it. Raises `DataError` for bad data, and
+    `CheckpointError` for a snapshot of other settings.
     """
     config = config or Config()
     if encoder is not None:
         config = config.model_copy(update={"encoder": OWN})
     folder = Path(output) if output is not None else None
+    report = report if is_first() else silent
     if folder is not None:
         check_place(folder)
-    finished = (
-        _finished(folder, config, catalogue, encoder) if resume and folder is not None else None
-    )
-    if finished is not None:
-        return finished
-    run = prepare(catalogue, config, cache, report, recipe, encoder)
-    if folder is not None:
-        with disk_errors_named(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        if resume:
-            restore(run, folder)
-        else:
-            remove_snapshots(folder / "snapshots")
-            (folder / "metrics.jsonl").unlink(missing_ok=True)
-    _train_steps(run, folder, report)
+    with joined():
+        finished = None
+        if resume and folder is not None:
+            finished = _finished(folder, config, catalogue, encoder)
+        if folder is not None and agree(finished is not None):
+            return finished or Model.load(folder, encoder=encoder)
+        with one_goes_ahead():
+            run = prepare(catalogue, config, cache, report, recipe, encoder)
+        if agree(run.model.fingerprint) != run.model.fingerprint:
+            raise CheckpointError("the processes differ", fix="give all the same data and --cache")
+        if folder is not None:
+            _begin(run, folder, resume)
+        with open_board(tensorboard if is_first() else None, run.step) as board:
+            _train_steps(run, folder if is_first() else None, report, board)
+    return _finish(run, folder)
+
+
+def _begin(run: Run, folder: Path, resume: bool) -> None:
+    """Go on from the newest snapshot, or clear away what an earlier training left."""
+    with disk_errors_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if resume:
+        restore(run, folder)
+    elif is_first():
+        remove_snapshots(folder / "snapshots")
+        (folder / "metrics.jsonl").unlink(missing_ok=True)
+
+
+def _finish(run: Run, folder: Path | None) -> Model:
+    """Go back to the best weights; the first process writes the model folder."""
+    config = run.config
     run.model.conditioner.load_state_dict(run.best)
-    run.model.conditioner.eval()
+    run.model.conditioner.cpu().eval()
     run.model.validation = run.best_score
     fill_tuned(run.model.encoder, config.tuning, run.best_encoder)
     run.model.forget_texts()
-    if folder is not None:
+    if folder is not None and is_first():
         run.model.save(folder)
         remove_snapshots(folder / "snapshots")
     return run.model
@@ -97,19 +119,24 @@ def without_conditioning(config: Config) -> Config:
     )
 
 
-def _train_steps(run: Run, folder: Path | None, report: Report) -> None:
-    settings = run.config.training
+def _train_steps(run: Run, folder: Path | None, report: Report, board: Board) -> None:
+    settings, watch = run.config.training, Watch()
     while run.step < settings.steps:
         waited = (run.step - run.best_step) // settings.validate_every
         if run.step and waited >= settings.patience:
             report("train", settings.steps, settings.steps, f"stopped early at {run.step}")
             return
-        losses = take_step(run)
+        taken = take_step(run)
         run.step += 1
-        note = "  ".join(f"{name} {value:.2f}" for name, value in losses.items())
-        report("train", run.step, settings.steps, note)
-        if run.step % settings.validate_every == 0 or run.step == settings.steps:
-            score = validate(run)
+        report("train", run.step, settings.steps, watch.see(taken))
+        is_due = run.step % settings.validate_every == 0 or run.step == settings.steps
+        if is_due:
+            row = watch.row(run, taken, validate(run))
+            board(row)
+            for text in row["warnings"]:
+                report("warning", 1, 1, text)
             if folder is not None:
-                write_metrics(folder, run, losses, score)
-                save_state(run, folder)
+                write_metrics(folder, row)
+        is_kept = settings.snapshot_every and run.step % settings.snapshot_every == 0
+        if folder is not None and (is_due or is_kept):
+            save_state(run, folder)
