@@ -3,7 +3,7 @@
 In: `sweethome3d-furniture` (pictures, names, measures) and `wordnet-base` (glosses for the names).
 Out: the folder `src/relatum/catalogues/furniture/`, the same bytes at every run.
 This file does not know how the catalogue is read, split or learned from.
-Run: `python datasets/furniture.py`.
+Run: `python sources/furniture.py`.
 """
 
 import io

@@ -4,7 +4,7 @@ In: the game's JSON objects and the UltimateCataclysm tile sheets, unpacked by `
 Out: `src/relatum/catalogues/survival/` with its four tables, pictures, attribution and licence.
 The relations between the chosen items are drawn up in `survival_relations.py`.
 
-Run `python datasets/survival.py` from the repository root.
+Run `python sources/survival.py` from the repository root.
 """
 
 import json
@@ -67,7 +67,7 @@ it on white and saved it at its native size; gave the items neutral ids; and rew
 groups, professions and the like as relations in plain English. Groups of more than
 {relations.LARGEST} items are cut to a random sample of that size.
 
-`python datasets/survival.py`, in the project's repository, rebuilds this folder.
+`python sources/survival.py`, in the project's repository, rebuilds this folder.
 """
 LICENSE = f"""The content of this folder is licensed under the
 Creative Commons Attribution-ShareAlike 3.0 Unported licence ({LICENCE}).
