@@ -16,7 +16,7 @@ import torch
 
 from relatum import Catalogue, Config, Item
 from relatum.encoders import Reduction, Starter, encode_items, find_reduction
-from relatum.encoders.starter import _pixels
+from relatum.encoders.starter import AT_ONCE, _pixels
 from relatum.items import image_bytes, read_image
 
 
@@ -37,7 +37,8 @@ def plain(items: list[Item], encoder: Starter, size: int, side: str) -> None:
     for start in range(0, len(items), size):
         some = items[start : start + size]
         if side == "image":
-            encoder.encode_images([read_image(item) for item in some])
+            pixels = _pixels([read_image(item) for item in some])
+            encoder.image_tower.extract_features(pixels)  # pyright: ignore
         else:
             encoder.encode_texts([item.text or "" for item in some])
 
@@ -60,7 +61,12 @@ def ways(items: list[Item], encoder: Starter, reduction: Reduction, side: str) -
             for start in range(0, len(items), 32)
         ]
         tower = encoder.image_tower
-        found["forward alone"] = lambda: [tower.extract_features(one) for one in ready]  # pyright: ignore
+        for size in (32, AT_ONCE):
+            some = [part for one in ready for part in one.split(size)]
+            found[f"forward alone, {size} at a time"] = lambda some=some: [
+                tower.extract_features(one)  # pyright: ignore
+                for one in some
+            ]
         return found
     from sentence_transformers import SentenceTransformer, models
 

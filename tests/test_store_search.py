@@ -179,6 +179,12 @@ def test_ties_between_two_items_come_best_first(store: Store, catalogue: Catalog
 class Planted:
     """An encoder that sees black pixels and the word "ball" alone; its own conditioner."""
 
+    def fingerprint(self) -> str:
+        return "planted"
+
+    def tower(self, side: str) -> None:
+        return None
+
     def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
         found = [float((np.asarray(one) == 0).all(-1).sum()) / 100 for one in pictures]
         return self.raw(found)

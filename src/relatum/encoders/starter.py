@@ -20,6 +20,7 @@ from relatum.errors import EncoderError
 
 SIDE = 224
 MAX_WORD_PIECES = 128
+AT_ONCE = 4  # pictures whose feature maps stay in the processor's cache: twice as fast as 32
 
 
 class Starter(nn.Module):
@@ -49,7 +50,9 @@ class Starter(nn.Module):
 
     def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
         """Encode pictures to the last feature grid."""
-        grid: Tensor = self.image_tower.extract_features(_pixels(pictures))  # pyright: ignore
+        pixels = _pixels(pictures)
+        parts = [self.image_tower.extract_features(some) for some in pixels.split(AT_ONCE)]  # pyright: ignore
+        grid = torch.cat(parts)
         tokens = grid.flatten(2).transpose(1, 2)
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
         return Raw(tokens, mask, tokens.mean(1))
