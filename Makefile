@@ -24,6 +24,9 @@ docs: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/results.py
 	$(BIN)/python benchmarks/costs.py
+	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/quality.py --limit 600
+	$(BIN)/python benchmarks/scaling.py --largest 100000
 	$(BIN)/python benchmarks/relations.py
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/search.py
