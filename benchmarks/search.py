@@ -104,9 +104,10 @@ def one_size(
 def memory_of(folder: Path, name: str) -> float:
     """Return the peak MB of a fresh process that opens the store and searches it."""
     code = (
-        "import resource, sys\nfrom relatum import Store\nstore = Store.open(sys.argv[1])\n"
+        "import re, sys\nfrom relatum import Store\nstore = Store.open(sys.argv[1])\n"
         "for text in sys.argv[3:]:\n    store.search(item=sys.argv[2], relation=text)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        # ru_maxrss would be that of the process it was started by, where that is larger
+        "print(int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 1024)"
     )
     words = [sys.executable, "-c", code, str(folder), name, *UNSEEN]
     return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)

@@ -29,7 +29,7 @@ for start in range(0, 200_000, 4096):
     cache.write(keys, Part(tokens, mask, pooled.float())[: len(keys)])
 """
 READ = """
-import resource, sys, torch
+import re, sys, torch
 from pathlib import Path
 from relatum.encoders import TokenCache
 from relatum.batch import Part
@@ -37,7 +37,8 @@ from relatum.items import text_key
 cache = TokenCache(Path(sys.argv[1]))
 keys = [text_key(str(n)) for n in range(200_000)]
 places = cache.find(keys)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# ru_maxrss would be that of the process it was started by, where that is larger
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 blank = Part(torch.zeros(1, 4, 64), torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 64))
 view = cache.view(places, blank, lean=False)
 before = peak()
