@@ -116,13 +116,20 @@ def short(folder: Path, kind: str) -> str:
     if not (folder / "study.json").exists():
         return ""
     table = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    rows = [row for row in table["rows"] if kind == "ablations" or row["method"] in SHOWN]
+    untrained = ("frozen", "TF-IDF", "relatum, null", "best frozen")
+    rows = [
+        row
+        for row in table["rows"] + table["best"]
+        if (kind == "ablations" and not row["method"].startswith(untrained))
+        or (kind != "ablations" and row["method"] in SHOWN)
+    ]
+    best = [row for row in rows if row in table["best"]]
+    rows = [row for row in rows if row not in best]
     names = [name for name in MEASURES if any(name in row["numbers"] for row in rows)]
     lines = [["", *(MEASURES[name] for name in names)], ["---"] * (len(names) + 1)]
     for row in sorted(rows, key=lambda row: row["numbers"]["hit@5"]["mean"]):
         lines.append([row["method"], *(number(row["numbers"].get(name)) for name in names)])
-    behind = [*table["best"], *rows[1:]]
-    for row in [row for row in behind if kind == "ablations" or row["method"] in SHOWN]:
+    for row in [*best, *rows[1:]]:
         differences = [difference(row["behind"].get(name)) for name in names]
         lines.append([f"{table['rows'][0]['method']} − {row['method']}", *differences])
     seeds = table["rows"][0]["seeds"]
