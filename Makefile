@@ -2,26 +2,27 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+WHOLE := .venv/whole
 
 .PHONY: demo test check docs bench clean
 
 demo: $(READY)
 	$(BIN)/relatum quickstart -o runs/quickstart
 
-test: $(READY)
+test: $(WHOLE)
 	$(BIN)/python -m pytest
 
-check: $(READY)
+check: $(WHOLE)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
-docs: $(READY)
+docs: $(WHOLE)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	$(BIN)/mkdocs build --strict
 
-bench: $(READY)
+bench: $(WHOLE)
 	$(BIN)/python benchmarks/results.py
 	$(BIN)/python benchmarks/costs.py
 	$(BIN)/python benchmarks/encode.py
@@ -34,8 +35,13 @@ bench: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[starter,serve,encoders,export,scale,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[starter,serve]'
 	touch $(READY)
+
+# What the tests need beside what the demo does: every extra.
+$(WHOLE): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[starter,serve,encoders,export,scale,dev]'
+	touch $(WHOLE)
 
 clean:
 	rm -rf .venv runs site

@@ -4,10 +4,7 @@ python benchmarks/costs.py [--items 200] [--repeats 5]
 """
 
 import argparse
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,18 +12,7 @@ import torch
 from relatum import Catalogue, Config, Model
 from relatum.batch import Tokens
 from relatum.encoders import encode_items, find_reduction, load_encoder
-
-
-def spread(values: list[float]) -> str:
-    """Return min / median / max."""
-    return f"{min(values):.4g} / {statistics.median(values):.4g} / {max(values):.4g}"
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that `work` takes."""
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+from timing import spread, timed
 
 
 def main() -> None:

@@ -5,10 +5,7 @@ python benchmarks/encode.py [--items 256] [--repeats 5]
 
 import argparse
 import importlib.util
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,18 +15,7 @@ from relatum import Catalogue, Config, Item
 from relatum.encoders import Reduction, Starter, encode_items, find_reduction
 from relatum.encoders.starter import AT_ONCE, _pixels
 from relatum.items import image_bytes, read_image
-
-
-def spread(values: list[float]) -> str:
-    """Return min / median / max."""
-    return f"{min(values):.4g} / {statistics.median(values):.4g} / {max(values):.4g}"
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that `work` takes."""
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+from timing import spread, timed
 
 
 def plain(items: list[Item], encoder: Starter, size: int, side: str) -> None:

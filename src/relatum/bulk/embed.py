@@ -112,10 +112,13 @@ def embed_folder(
 
 
 def _problem(item: Item) -> str:
+    """Return why an item's picture cannot be read, or nothing."""
     try:
-        return "" if item.image is None else "" * read_image(item).width
+        if item.image is not None:
+            read_image(item)
     except DataError as error:
         return str(error).partition("; ")[0]
+    return ""
 
 
 _load_once = lru_cache(maxsize=1)(lambda folder, fingerprint: Model.load(folder))

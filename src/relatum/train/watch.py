@@ -79,6 +79,9 @@ class Watch:
 
     def __init__(self) -> None:
         """Start now."""
+        self._begin()
+
+    def _begin(self) -> None:
         self.begun, self.items, self.waited = time.perf_counter(), 0, 0.0
 
     def see(self, taken: Taken) -> str:
@@ -96,7 +99,7 @@ class Watch:
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         speed = {"items_per_second": self.speed(), "seconds_waiting": self.waited}
-        self.__init__()
+        self._begin()
         return {
             "step": run.step,
             "losses": taken.losses,
