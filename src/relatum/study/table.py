@@ -188,7 +188,9 @@ def _difference(one: Difference | None) -> str:
 def draw(table: Table) -> str:
     """Draw Hit@5 of every method with its deviation over seeds, for both kinds of negatives."""
     rows = table.rows[::-1]
-    figure = Figure(figsize=(7, 0.6 + 0.28 * len(rows)), layout="constrained")
+    if table.kind not in ("beta", "curve"):  # those have an order of their own
+        rows = sorted(rows, key=lambda row: row.numbers["hit@5"].mean)
+    figure = Figure(figsize=(7, 1 + 0.28 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for metric, marker in (("hit@5", "o"), ("other hit@5", "s")):
         numbers = [row.numbers[metric] for row in rows]
@@ -203,5 +205,5 @@ def draw(table: Table) -> str:
     axes.set_yticks(np.arange(len(rows)), [row.method for row in rows])
     axes.set_xlabel("Hit@5 of 21 (%), mean and deviation over seeds")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper center", ncols=2)  # inside, it would hide a method
     return as_svg(figure)
