@@ -201,6 +201,29 @@ def dying(make: Make, folder: Path, number: int, times: int, how: str) -> Make:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("skip_bad", [True, False])
+def test_a_shard_that_could_not_be_read_once_is_no_whole_shard(
+    skip_bad: bool, model: Path, catalogue: Catalogue, cache: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    whole = Model.view
+    calls: list[int] = []
+
+    def view(self: Model, *given: Any, **named: Any) -> Any:  # noqa: ANN401
+        calls.append(1)
+        if len(calls) == 1:  # a disk that was not there for a moment: every picture is fine
+            raise DataError("cannot read", where="disk")
+        return whole(self, *given, **named)
+
+    monkeypatch.setattr(Model, "view", view)
+    again = partial(embed_folder, model, catalogue, tmp_path, shard=20, cache=cache)
+    with pytest.raises(DataError, match="shard 0: disk: cannot read"):
+        again(skip_bad=skip_bad)
+    assert not (tmp_path / "embeddings.json").exists()
+    again(skip_bad=skip_bad)
+    assert ids(tmp_path) == names(catalogue)
+
+
 def test_workers_on_ray_lose_and_double_nothing_even_where_one_is_killed(
     model: Path,
     poisoned: Path,

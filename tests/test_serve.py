@@ -20,7 +20,7 @@ from PIL import Image
 from relatum import Catalogue, Config, Item, Model, RelatumError, Store, train
 from relatum.cli import main
 from relatum.errors import StoreError
-from relatum.serve import Limits, create_app, serve
+from relatum.serve import Limits, create_app, run, serve
 from relatum.serve.app import PAGE
 from relatum.serve.schemas import check_filter
 
@@ -353,6 +353,12 @@ def test_a_bug_is_a_500_that_tells_nothing(
     error = problem(answer, 500)
     assert error["request_id"] == "mine-7" and "secret" not in answer.text
     assert "the secret inside" in caplog.text and "mine-7" in caplog.text
+
+
+def test_an_answer_does_not_wait_for_its_head_to_be_acknowledged() -> None:
+    with run._listen("127.0.0.1", 0) as listener:
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_every_answer_carries_an_id_and_safe_headers(client: TestClient) -> None:
