@@ -22,7 +22,7 @@ from relatum import Catalogue, Config, Item, Model, Store
 from relatum.batch import Part
 from relatum.bulk.embed import embed_folder
 from relatum.bulk.folder import Embeddings
-from relatum.catalogue import Group, Link, Relation
+from relatum.catalogue import Group, Link, Relation, split_catalogue
 from relatum.checkpoint import read_manifest
 from relatum.encoders import TokenCache, find_reduction, load_encoder
 from relatum.items import text_key
@@ -66,10 +66,11 @@ def _text(number: int) -> str:
 def fill(catalogue: Catalogue, config: Config, cache: Path, tokens: int) -> None:
     """Write noise as the tokens of every text."""
     encoder = load_encoder(config.encoder)
-    some = catalogue.items[:64]
-    reduction = find_reduction(some, [], encoder, config.tokens, cache=cache)
-    fixed = next((cache / "reductions").rglob("*.safetensors"))  # serves every split of it
-    _forget_keys(fixed)
+    split = split_catalogue(catalogue, config.split)
+    by_id = {item.id: item for item in catalogue.items}
+    train = [by_id[name] for name in split.train]
+    held_out = [by_id[name] for name in (*split.validation, *split.test)]
+    reduction = find_reduction(train, held_out, encoder, config.tokens, cache=cache)  # training's
     name = f"{encoder.fingerprint()}-{reduction.fingerprint}"
     kept = TokenCache(cache / "tokens" / name / "texts")
     chance = torch.Generator().manual_seed(0)
@@ -79,13 +80,6 @@ def fill(catalogue: Catalogue, config: Config, cache: Path, tokens: int) -> None
         values = torch.randn(len(keys), tokens, hidden, generator=chance)
         mask = torch.ones(len(keys), tokens, dtype=torch.bool)
         kept.write(keys, Part(values, mask, torch.randn(len(keys), 384, generator=chance)))
-
-
-def _forget_keys(path: Path) -> None:
-    """Let a reduction serve whatever is held out."""
-    from safetensors.torch import load_file, save_file
-
-    save_file(load_file(path), path, metadata={"keys": "[]"})
 
 
 def one_point(stage: str, folder: Path, facts: dict[str, Any]) -> float:
