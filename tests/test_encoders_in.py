@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -334,6 +335,24 @@ def test_adapters_are_at_most_two_percent_of_a_real_tower() -> None:
     assert trained == 6 * 8 * (4 * (384 + 384) + 2 * (384 + 1536)) <= 0.02 * whole
     with pytest.raises(ConfigError, match="tuning.image=frozen or tuning.image=full"):
         begin_tuning(encoder, Config.load(sets=["tuning.image=lora"]))
+
+
+@pytest.mark.parametrize("encoder", ["starter", "tiny_clip"])
+def test_a_tuning_that_cannot_be_is_refused_before_anything_is_encoded(
+    encoder: str,
+    catalogue: Catalogue,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    said = "tuning.image=lora, but the image tower has no blocks with linear maps; set"
+    if encoder == "tiny_clip":
+        monkeypatch.setitem(sys.modules, "peft", None)
+        encoder, said = str(request.getfixturevalue(encoder)), "needs peft; pip install"
+    with pytest.raises(RelatumError, match=said) as caught:
+        train(catalogue, settings(encoder=encoder, tuning="lora"), cache=tmp_path)
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
 def test_blocks_nearer_the_input_have_smaller_rates(tiny_clip: Path) -> None:

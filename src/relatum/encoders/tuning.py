@@ -5,51 +5,66 @@ Out: towers made ready, their parameters with rates, and the tensors that traini
 LoRA (arXiv 2106.09685) is peft's, which comes with the extra `encoders`.
 """
 
+import importlib.util
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from relatum.config import Config, Tuning
-from relatum.encoders.encoder import SIDES, Encoder, Side
+from relatum.encoders.encoder import SIDES, Encoder
 from relatum.errors import CheckpointError, ConfigError, EncoderError
 
 MARK = ".lora_"
 
 
-def begin_tuning(encoder: Encoder, config: Config) -> None:
-    """Freeze what stays as it is, add adapters, and say what is to be recomputed.
+def check_tuning(encoder: Encoder, config: Config) -> None:
+    """Refuse settings that the encoder does not allow, before anything is encoded.
 
-    Raises `ConfigError` for a tower that is not known or that has no place for adapters.
+    Raises `ConfigError` for a tower that is not known or that has no place for adapters, and
+    `EncoderError` without peft.
     """
     for side in SIDES:
         tower, way = encoder.tower(side), config.tuning.way(side)
         if tower is None and way != "frozen":
             what = f"tuning.{side}={way}, but the encoder has no {side} tower of its own"
             raise ConfigError(what, fix=f"set tuning.{side}=frozen")
+        if tower is None or way != "lora" or not list(tower.parameters()):
+            continue
+        if not _targets(tower):
+            what = f"tuning.{side}=lora, but the {side} tower has no blocks with linear maps"
+            raise ConfigError(what, fix=f"set tuning.{side}=frozen or tuning.{side}=full")
+        if importlib.util.find_spec("peft") is None:
+            what, fix = f"tuning.{side}=lora needs peft", "pip install 'relatum[encoders]'"
+            raise EncoderError(what, fix=fix)
+
+
+def begin_tuning(encoder: Encoder, config: Config) -> None:
+    """Check, freeze what stays as it is, add adapters, and say what is to be recomputed."""
+    check_tuning(encoder, config)
+    for side in SIDES:
+        tower, way = encoder.tower(side), config.tuning.way(side)
         if tower is None:
             continue
         tower.requires_grad_(way == "full")
         if way == "lora" and list(tower.parameters()):
-            _add_adapters(tower, side, config)
+            _add_adapters(tower, config)
         if way != "frozen" and config.training.checkpointing:
             _checkpoint(tower)
 
 
-def _add_adapters(tower: nn.Module, side: Side, config: Config) -> None:
-    """Put adapters beside all linear maps of the blocks."""
+def _targets(tower: nn.Module) -> list[str]:
+    """Return the names of all linear maps of the blocks."""
     places = tuple(f"{place}." for place in _blocks(tower))
     parts = {name: part for name, part in tower.named_modules() if name.startswith(places)}
-    targets = [name for name, part in parts.items() if isinstance(part, nn.Linear)]
-    if not targets:
-        what = f"tuning.{side}=lora, but the tower has no transformer blocks with linear maps"
-        raise ConfigError(what, fix=f"set tuning.{side}=frozen or tuning.{side}=full")
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        what, fix = f"tuning.{side}=lora needs peft", "pip install 'relatum[encoders]'"
-        raise EncoderError(what, fix=fix) from error
-    settings = LoraConfig(r=config.lora.rank, lora_alpha=config.lora.alpha, target_modules=targets)
+    return [name for name, part in parts.items() if isinstance(part, nn.Linear)]
+
+
+def _add_adapters(tower: nn.Module, config: Config) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    rank, alpha = config.lora.rank, config.lora.alpha
+    settings = LoraConfig(r=rank, lora_alpha=alpha, target_modules=_targets(tower))
     inject_adapter_in_model(settings, tower)
 
 

@@ -30,7 +30,7 @@ from relatum.encoders import (
     find_reduction,
     takes_pictures,
 )
-from relatum.encoders.tuning import begin_tuning, tuned_groups
+from relatum.encoders.tuning import begin_tuning, check_tuning, tuned_groups
 from relatum.errors import DataError, EncoderError
 from relatum.items import Item
 from relatum.loss import Losses, Temperature, contrasts
@@ -116,6 +116,7 @@ def prepare(
     validation = [by_id[name] for name in some_of(split.validation)]
     held_out = [by_id[name] for name in (*split.validation, *split.test)]
     encoder = find_encoder(config, encoder)
+    check_tuning(encoder, config)
     _check_sides(items, encoder, report)
     reduction = find_reduction(items, held_out, encoder, config.tokens, cache=cache, report=report)
     torch.manual_seed(config.training.seed)
