@@ -69,3 +69,16 @@ def test_padding_does_not_change_a_vector(beta: float) -> None:
     module = made(beta=beta)
     one, other = module(ITEMS, KNOWN), module(Tokens(ITEMS.image, wider), KNOWN)
     assert torch.allclose(one.both, other.both, atol=1e-6)
+
+
+def test_a_map_of_its_own_starts_as_none_and_moves_told_vectors_alone() -> None:
+    plain, own = made(words=2.0), made(words=2.0, own_relation_map=True)
+    own.load_state_dict(plain.state_dict(), strict=False)
+    for relation in (None, KNOWN, NEW):
+        assert torch.allclose(own(ITEMS, relation).both, plain(ITEMS, relation).both, atol=1e-6)
+    torch.nn.init.normal_(own.relation.weight)  # type: ignore[arg-type]
+    assert torch.equal(own(ITEMS, None).both, plain(ITEMS, None).both)
+    for tower in (own.image, own.text, plain.image, plain.text):
+        torch.nn.init.zeros_(tower.weights.weight)  # what still moves is the text's own words
+    moved = own(ITEMS, NEW).text - plain(ITEMS, NEW).text
+    assert moved.abs().max() > 0.01

@@ -29,7 +29,8 @@ class Conditioner(nn.Module):
     wanted do not change with the relation, and one index answers any relation.
 
     The less a text is like those that were trained on, the less its weights are trusted, and the
-    more its own words count: it is mapped as the text of an item would be and added. With `beta`
+    more its own words count: it is mapped as the text of an item would be and added. With
+    `own_relation_map` relation texts go through a map of their own before all that. With `beta`
     below 1 an attention over the tokens, its query the relation, is mixed in (RCML, arXiv
     2508.17497). The fused vector weighs image against text by the relation.
     """
@@ -48,6 +49,7 @@ class Conditioner(nn.Module):
         self.share = nn.Linear(width, 1)
         nn.init.zeros_(self.share.weight)
         nn.init.zeros_(self.share.bias)
+        self.relation = _as_it_is(width) if config.own_relation_map else nn.Identity()
         self.register_buffer("known", torch.zeros(KNOWN, width))
         self.register_buffer("centre", torch.zeros(1, width))
 
@@ -63,7 +65,8 @@ class Conditioner(nn.Module):
         images = _level(tokens.image.pooled)
         texts = self._centred(tokens.text.pooled)
         told = relation if self.config.conditioned else None
-        asked = self.null if told is None else _unit(told.pooled) * math.sqrt(self.null.shape[1])
+        pooled = self.null if told is None else self.relation(told.pooled)
+        asked = self.null if told is None else _unit(pooled) * math.sqrt(self.null.shape[1])
         image = self.image(images, tokens.image, asked)
         text = self.text(texts, tokens.text, asked)
         share = torch.tensor(0.5)
@@ -71,7 +74,7 @@ class Conditioner(nn.Module):
             strange = self._strangeness(told.pooled)
             trust = 1 - self.config.doubt * strange
             image, text = self.image.weigh(image, asked, trust), self.text.weigh(text, asked, trust)
-            words = functional.normalize(self.text.whole(self._centred(told.pooled)), dim=-1)
+            words = functional.normalize(self.text.whole(self._centred(pooled)), dim=-1)
             pull = self.config.words * strange * words
             image, text = image + pull, text + pull
             share = torch.sigmoid(self.share(asked))
@@ -143,6 +146,13 @@ class _Tower(nn.Module):
         scores = (tokens @ self.query(asked)[0]) / math.sqrt(tokens.shape[2])
         weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1)
         return (weights.unsqueeze(1) @ tokens).squeeze(1)
+
+
+def _as_it_is(width: int) -> nn.Linear:
+    """Return a map that changes nothing before it is trained."""
+    layer = nn.Linear(width, width, bias=False)
+    nn.init.eye_(layer.weight)
+    return layer
 
 
 def _level(features: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:

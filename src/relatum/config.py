@@ -59,6 +59,9 @@ class ModelConfig(_Settings):
     words: float = Field(
         default=0.4, ge=0, description="pull of a wholly new text's own words; 0 is none"
     )
+    own_relation_map: bool = Field(
+        default=False, description="true: relation texts go through a linear map of their own"
+    )
     beta: float = Field(
         default=1.0, ge=0, le=1, description="share of the pooled vector; the rest is attention"
     )

@@ -29,6 +29,7 @@ ABLATIONS: Mapping[str, Mapping[str, object]] = {
     "no paraphrases": {"training.paraphrase_share": 0.0},
     "no words of their own for new texts": {"model.words": 0.0},
     "no doubt of new texts": {"model.doubt": 0.0},
+    "a map of their own for relation texts": {"model.own_relation_map": True},
     "no null asks": {"training.null_share": 0.0},
     "the paper's three terms alone": {"loss.both": 0.0, "loss.across": 1.0, "loss.within": 1.0},
 }
