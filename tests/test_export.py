@@ -1,11 +1,13 @@
 """What is exported gives the model's own vectors, and mistakes are one line."""
 
+import ast
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -24,6 +26,7 @@ from relatum.export.mteb import MtebEncoder
 from relatum.export.onnx import export_onnx
 from relatum.export.sentence import export_sentence
 from relatum.items import read_image
+from relatum.store import Store
 from test_cli import run
 
 ASKED = (None, "are of the same colour", "would look odd in a garden")
@@ -152,11 +155,28 @@ def test_onnx_is_served_without_torch_and_relatum(served: Path, model: Model) ->
     assert far(json.loads(done.stdout), exact(model, items, "give light")) < 1e-4
 
 
-def test_the_starter_pair_is_exported(
-    catalogue: Catalogue, settings: Settings, cache: Path, tmp_path: Path
+@pytest.mark.parametrize("name", ["starter", "tiny_siglip", "own_map"])
+def test_other_models_are_exported(
+    name: str,
+    catalogue: Catalogue,
+    settings: Settings,
+    cache: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    made = train(catalogue, settings(encoder="starter", training__steps=2), cache=cache)
+    from relatum.export.runtime import OnnxModel
+
+    changes: dict[str, object] = {"encoder": name} if name == "starter" else {}
+    if name == "tiny_siglip":
+        changes = {"encoder": str(request.getfixturevalue(name))}
+    elif name == "own_map":
+        changes = {"model__own_relation_map": True}
+    made = train(catalogue, settings(training__steps=2, **changes), cache=cache)
     assert export_onnx(made, tmp_path / "out")[0] < 1e-4
+    served, some = OnnxModel.load(tmp_path / "out"), catalogue.items[:9]
+    given = [{"text": item.text, "image": item.image} for item in some]
+    for relation in ASKED:
+        assert far(served.embed(given, relation), exact(made, some, relation)) < 1e-4
 
 
 def test_sentence_transformers_gives_the_models_vectors(
@@ -192,11 +212,51 @@ def test_vectors_come_with_metadata(
         vectors = np.stack(table["vector"].to_numpy())
         assert vectors.dtype == np.float32
         assert np.array_equal(vectors, model.embed(catalogue.items, relation))
+
+
+class Products:
+    """What faiss.IndexFlatIP does, by numpy; its rows are float32, as faiss wants them."""
+
+    def __init__(self, dim: int) -> None:
+        self.rows = np.empty((0, dim), np.float32)
+
+    def add(self, rows: np.ndarray) -> None:
+        assert rows.dtype == np.float32 and rows.flags.c_contiguous
+        self.rows = np.concatenate([self.rows, rows])
+
+    def search(self, asked: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        scores = asked @ self.rows.T
+        rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, rows, 1), rows
+
+
+def test_the_lines_that_load_vectors_find_what_a_search_finds(
+    model: Model,
+    catalogue: Catalogue,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    relation, item = "are of the same colour", catalogue.items[0]
+    export_vectors(model, catalogue.items, tmp_path / "v", [relation], cache=cache)
     guide = (tmp_path / "v/README.md").read_text()
-    first, *others = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
-    assert len(others) == 2 and "IndexFlatIP(16)" in first
-    for code in (first, *others):
+    codes = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
+    assert len(codes) == 3
+    for code in codes:
         compile(code, "README.md", "exec")
+        assert "asked-1-are-of-the-same-colour.parquet" in code
+    monkeypatch.chdir(tmp_path / "v")
+    monkeypatch.setitem(sys.modules, "faiss", SimpleNamespace(IndexFlatIP=Products))
+    exec(compile(codes[0], "README.md", "exec"), {})
+    found = ast.literal_eval(capsys.readouterr().out)
+    scores = model.embed([item], relation) @ model.embed(catalogue.items).T
+    best = np.argsort(-scores[0], kind="stable")[:10]
+    assert found == [catalogue.items[row].id for row in best]
+    store = Store.build(model, catalogue, tmp_path / "store", cache=cache)
+    hits = [hit.id for hit in store.search(item=item.id, relation=relation, k=10)]
+    others = [id for id in found if id != item.id]  # a search leaves out what is asked about
+    assert hits[: len(others)] == others
 
 
 def test_mteb_asks_queries_under_the_relation(model: Model, catalogue: Catalogue) -> None:

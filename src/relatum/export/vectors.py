@@ -52,7 +52,8 @@ def export_vectors(
         told = "\n".join(
             f"- `{name}`: {text or 'what may be found'}" for name, text in asked.items()
         )
-        guide = GUIDE.replace("FILES", told).replace("DIM", str(model.config.model.dim))
+        guide = GUIDE.replace("DIM", str(model.config.model.dim))
+        guide = guide.replace("ASKED", list(asked)[-1]).replace("FILES", told)
         write_file(part / "README.md", guide.encode())
     return list(asked)
 
