@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch.autograd.graph import increment_version
 
 from relatum.batch import Part, Pool, Tokens, Vectors, draw_ask, draw_pool
 from relatum.distributed import add_gradients, agree, gather, is_first, share_pool
@@ -44,6 +45,8 @@ def take_step(run: Run) -> Taken:
         back()
     norm = _finish_gradients(run)
     run.optimiser.step()
+    for group in run.optimiser.param_groups:  # a fused step does not, and fingerprints go by it
+        increment_version(group["params"])
     anchors = [pool.positives.sum() / max(pool.positives.any(1).sum(), 1) for pool in pools]
     items = sum(len(pool.rows) for pool in pools)
     return Taken(losses.numbers(), norm, items, float(np.mean(anchors)), fed - begun)
