@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from relatum.encoders.encoder import SIDES
 from relatum.encoders.sentences import Sentences
 from relatum.encoders.tuning import begin_tuning, tuned_groups, tuned_tensors
 from relatum.errors import ConfigError, DataError, EncoderError, RelatumError
+from relatum.items import read_image
 from relatum.progress import silent
 from relatum.train.run import prepare
 from relatum.train.step import take_step
@@ -317,6 +319,31 @@ def test_an_own_encoder_needs_two_methods_and_sees_each_item_once(
         train(catalogue, settings(), encoder=object())
 
 
+def test_frozen_training_runs_no_tower_twice_for_an_item(
+    tiny_clip: Path, catalogue: Catalogue, settings: Settings, tmp_path: Path
+) -> None:
+    seen: Counter[str | bytes] = Counter()
+
+    class Counting(Dual):
+        def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
+            seen.update(picture.tobytes() for picture in pictures)
+            return super().encode_images(pictures)
+
+        def encode_texts(self, texts: Sequence[str]) -> Raw:
+            seen.update(texts)
+            return super().encode_texts(texts)
+
+    encoder = Counting.load(tiny_clip)
+    for seed in (0, 1):  # the second reads what the first has kept
+        config = settings(training__seed=seed, training__steps=10, training__validate_every=5)
+        model = train(catalogue, config, cache=tmp_path, encoder=encoder)
+    assert model.split is not None
+    read = {*model.split.train, *model.split.validation}
+    for item in (item for item in catalogue.items if item.id in read):
+        assert item.text is None or seen[item.text] == 1
+        assert item.image is None or seen[read_image(item).tobytes()] == 1
+
+
 def test_a_frozen_tower_is_not_run_while_the_other_is_tuned(
     tiny_clip: Path, catalogue: Catalogue, settings: Settings, tmp_path: Path
 ) -> None:
@@ -425,20 +452,26 @@ def test_a_word_stands_for_both_towers() -> None:
 
 
 def _pickle(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    (weights,) = folder.glob("*.safetensors")
+    weights.rename(folder / "pytorch_model.bin")
 
 
 def _lie(folder: Path) -> None:
-    facts = json.loads((folder / "config.json").read_text())
-    facts["vision_config"]["hidden_size"] = 64
-    (folder / "config.json").write_text(json.dumps(facts))
+    """Say that the first tower is twice as wide as it is."""
+    path = folder / "open_clip_config.json"
+    path = path if path.exists() else folder / "config.json"
+    text = path.read_text()
+    for name in ("hidden_size", "width"):
+        text = text.replace(f'"{name}": {WIDE}', f'"{name}": {2 * WIDE}', 1)
+    path.write_text(text)
 
 
 def _lose(folder: Path) -> None:
-    state = load_file(folder / "model.safetensors")
-    name = next(name for name in state if "q_proj" in name)
-    del state[name]
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    (path,) = folder.glob("*.safetensors")
+    state = load_file(path)
+    parts = ("q_proj", "query", "c_fc")  # of CLIP, of BERT, of open_clip
+    del state[next(name for name in state if any(part in name for part in parts))]
+    save_file(state, path, metadata={"format": "pt"})
 
 
 def _grow(folder: Path) -> None:
@@ -464,13 +497,20 @@ def _empty(folder: Path) -> None:
 
 BAD = {
     "a pickle": ("tiny_clip", _pickle, "pytorch_model.bin are a pickle"),
-    "wrong sizes": ("tiny_clip", _lie, "cannot be loaded"),
+    "wrong sizes": ("tiny_clip", _lie, "do not fit"),
     "missing weights": ("tiny_clip", _lose, "1 weights are missing"),
     "another tokenizer": ("tiny_clip", _grow, "the embedding table ends at 79"),
     "no tokenizer": ("tiny_clip", _forget_words, "it has no tokenizer"),
     "nothing": ("tiny_clip", _empty, "expected a folder with open_clip_config.json"),
     "sentences: a pickle": ("tiny_sentences", _pickle, "are a pickle"),
+    "sentences: wrong sizes": ("tiny_sentences", _lie, "do not fit"),
+    "sentences: missing weights": ("tiny_sentences", _lose, "1 weights are missing"),
+    "sentences: no tokenizer": ("tiny_sentences", _forget_words, "it has no tokenizer"),
     "sentences: another tokenizer": ("tiny_sentences", _grow, "the embedding table ends at 79"),
+    "open_clip: a pickle": ("tiny_open_clip", _pickle, "pytorch_model.bin are a pickle"),
+    "open_clip: wrong sizes": ("tiny_open_clip", _lie, "do not fit"),
+    "open_clip: missing weights": ("tiny_open_clip", _lose, "weights are missing"),
+    "open_clip: another tokenizer": ("tiny_open_clip", _grow, "the embedding table ends at 79"),
     "open_clip: a timm tower": ("tiny_open_clip", _timm, "timm_model_name = 'vit'"),
     "open_clip: no tokenizer": ("tiny_open_clip", _forget_words, "it has no tokenizer"),
 }
@@ -478,21 +518,28 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_folder_is_one_line(
-    case: str, tmp_path: Path, request: pytest.FixtureRequest
+    case: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     name, spoil, said = BAD[case]
     folder = tmp_path / "bad"
     shutil.copytree(request.getfixturevalue(name), folder)
     spoil(folder)
+    capfd.readouterr()
     with pytest.raises(EncoderError, match=said) as caught:
         load_encoder(str(folder))
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    assert capfd.readouterr() == ("", "")  # nor does any library say more
 
 
-def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["some/name", "some/name + starter", "starter + some/name"])
+def test_a_hub_that_does_not_answer_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What kind of folder it would be is only known once it is here."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(RelatumError, match="from the hub: .*refused") as caught:
-        load_encoder("some/name")
+        load_encoder(name)
     assert "\n" not in str(caught.value)
 
 

@@ -5,12 +5,15 @@ Out: an `Encoder`, or one line that says what is wrong with the name or the file
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
+from transformers.utils import logging
 
 from relatum.config import Config
 from relatum.encoders.dual import Dual
@@ -58,14 +61,31 @@ def _load_one(name: str) -> Encoder:
     try:
         folder = _folder(name)
         _check_files(folder)
-        if (folder / CONFIG).is_file():
-            return load_open_clip(folder)
-        is_sentences = (folder / "modules.json").is_file()
-        return Sentences(folder) if is_sentences else Dual.load(folder)
+        with _quiet():
+            return _load_folder(folder)
     except (EncoderError, *BROKEN) as error:
         fix = "" if isinstance(error, EncoderError) else "; bring a whole checkpoint"
         reason = " ".join(str(error).split())[:300]
+        if "mismatch" in reason:  # transformers and torch list every weight
+            reason = "the weights do not fit the sizes that its config names"
         raise EncoderError(f"encoder {name!r} cannot be loaded: {reason}{fix}") from error
+
+
+def _load_folder(folder: Path) -> Encoder:
+    if (folder / CONFIG).is_file():
+        return load_open_clip(folder)
+    return Sentences(folder) if (folder / "modules.json").is_file() else Dual.load(folder)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from reporting on each weight: what is wrong is said in one line."""
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _folder(name: str) -> Path:
