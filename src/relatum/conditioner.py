@@ -17,6 +17,7 @@ from relatum.config import ModelConfig
 from relatum.distributed import draw_rows
 
 KNOWN = 512  # relation texts that are remembered, to tell a new text from a known one
+Maps = tuple[Float[Tensor, "1 batch dim"], Float[Tensor, "1 batch dim"]]
 STRANGE = 0.5  # cosine with the nearest known text from which on a text counts as wholly new
 
 
@@ -60,18 +61,27 @@ class Conditioner(nn.Module):
 
     def forward(self, tokens: Tokens, relation: Part | None) -> Vectors:
         """Condition every item on one relation."""
-        images = _level(tokens.image.pooled)
+        return self.under(self.map(tokens), tokens, relation)[0]
+
+    def map(self, tokens: Tokens) -> Maps:
+        """Return what no relation changes: the linear maps of images and of texts."""
         texts = self._centred(tokens.text.pooled)
-        told = relation if self.config.conditioned else None
-        asked = self.null if told is None else _unit(told.pooled) * math.sqrt(self.null.shape[1])
-        image = self.image(images, tokens.image, asked)
-        text = self.text(texts, tokens.text, asked)
+        return self.image(_level(tokens.image.pooled)), self.text(texts)
+
+    def under(self, maps: Maps, tokens: Tokens, relations: Part | None) -> Vectors:
+        """Condition every item on each relation: (relations, items, dim); None is one relation."""
+        asked, told = self.null, None
+        if relations is not None and self.config.conditioned:
+            told = relations.pooled.unsqueeze(1)
+            asked = _unit(told) * math.sqrt(told.shape[-1])
+        image = self.image.attend(maps[0], tokens.image, asked)
+        text = self.text.attend(maps[1], tokens.text, asked)
         share = torch.tensor(0.5)
         if told is not None:
-            strange = self._strangeness(told.pooled)
+            strange = self._strangeness(told)
             trust = 1 - self.config.doubt * strange
             image, text = self.image.weigh(image, asked, trust), self.text.weigh(text, asked, trust)
-            words = functional.normalize(self.text.whole(self._centred(told.pooled)), dim=-1)
+            words = functional.normalize(self.text.whole(self._centred(told)), dim=-1)
             pull = self.config.words * strange * words
             image, text = image + pull, text + pull
             share = torch.sigmoid(self.share(asked))
@@ -80,12 +90,12 @@ class Conditioner(nn.Module):
         both = functional.normalize(share * text + (1 - share) * image, dim=-1)
         return Vectors(image, text, both)
 
-    def _centred(self, pooled: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
-        return _unit(_unit(pooled) - self.centre) * math.sqrt(pooled.shape[1])
+    def _centred(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
+        return _unit(_unit(pooled) - self.centre) * math.sqrt(pooled.shape[-1])
 
-    def _strangeness(self, pooled: Float[Tensor, "1 width"]) -> Float[Tensor, ""]:
-        """Return how little a text is like the relations trained on: 0 for these, 1 at most."""
-        nearest = (_unit(pooled.detach()) @ self.known.T).max().double()
+    def _strangeness(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any 1"]:
+        """Return how little each text is like the relations trained on: 0 for these, 1 at most."""
+        nearest = (_unit(pooled.detach()) @ self.known.T).amax(-1, keepdim=True)
         return ((1 - nearest) / (1 - STRANGE)).clamp(0, 1)
 
 
@@ -106,43 +116,47 @@ class _Tower(nn.Module):
             self.query = nn.Linear(asked, hidden)
             self.value = nn.Linear(hidden, config.dim)
 
-    def forward(
-        self,
-        features: Float[Tensor, "batch width"],
-        part: Part,
-        asked: Float[Tensor, "1 asked"],
-    ) -> Float[Tensor, "batch dim"]:
+    def forward(self, features: Float[Tensor, "batch width"]) -> Float[Tensor, "1 batch dim"]:
         """Return unit vectors; in training, the same dimensions are dropped for all items."""
         kept = functional.dropout(torch.ones_like(features[:1]), self.config.dropout, self.training)
-        whole = functional.normalize(self.whole(features * kept), dim=-1)
+        return functional.normalize(self.whole(features * kept), dim=-1).unsqueeze(0)
+
+    def attend(
+        self,
+        whole: Float[Tensor, "1 batch dim"],
+        part: Part,
+        asked: Float[Tensor, "*relations 1 asked"],
+    ) -> Float[Tensor, "some batch dim"]:
+        """Mix in what each relation attends to."""
         if self.config.beta == 1:
             return whole
-        found = self.value(self._attend(part.tokens, part.mask, asked))
+        found = self.value(self._pool(part.tokens, part.mask, asked))
         found = functional.normalize(found, dim=-1)
         mixed = self.config.beta * whole + (1 - self.config.beta) * found
         return functional.normalize(mixed, dim=-1)
 
     def weigh(
         self,
-        vectors: Float[Tensor, "batch dim"],
-        asked: Float[Tensor, "1 asked"],
-        trust: Float[Tensor, ""],
-    ) -> Float[Tensor, "batch dim"]:
-        """Let the relation weigh the dimensions."""
+        vectors: Float[Tensor, "some batch dim"],
+        asked: Float[Tensor, "relations 1 asked"],
+        trust: Float[Tensor, "#relations 1 1"],
+    ) -> Float[Tensor, "relations batch dim"]:
+        """Let the relations weigh the dimensions."""
         return functional.normalize(vectors * (1 + trust * self.weights(asked)), dim=-1)
 
-    def _attend(
+    def _pool(
         self,
         tokens: Float[Tensor, "batch tokens hidden"],
         mask: Bool[Tensor, "batch tokens"],
-        asked: Float[Tensor, "1 asked"],
-    ) -> Float[Tensor, "batch hidden"]:
+        asked: Float[Tensor, "*relations 1 asked"],
+    ) -> Float[Tensor, "some batch hidden"]:
         tokens = _level(tokens)
         if self.training:
             mask = mask & (draw_rows(mask) > self.config.token_dropout)
-        scores = (tokens @ self.query(asked)[0]) / math.sqrt(tokens.shape[2])
-        weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1)
-        return (weights.unsqueeze(1) @ tokens).squeeze(1)
+        queries = self.query(asked).flatten(0, -2)
+        scores = (tokens @ queries.T) / math.sqrt(tokens.shape[2])
+        weights = scores.masked_fill(~mask.unsqueeze(-1), torch.finfo(scores.dtype).min).softmax(1)
+        return (weights.mT @ tokens).transpose(0, 1)
 
 
 def _level(features: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
@@ -150,5 +164,5 @@ def _level(features: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]
     return functional.layer_norm(features, features.shape[-1:])
 
 
-def _unit(vectors: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
+def _unit(vectors: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
     return functional.normalize(vectors, dim=-1)

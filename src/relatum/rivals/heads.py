@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from relatum.batch import Part, Tokens, Vectors
-from relatum.conditioner import KNOWN, Conditioner
+from relatum.conditioner import KNOWN, Conditioner, Maps
 from relatum.config import ModelConfig
 
 Side = Literal["image", "text"]
@@ -162,16 +162,16 @@ class ById(Conditioner):
         super().start(items, texts)
         self.rows.start(texts)
 
-    def forward(self, tokens: Tokens, relation: Part | None) -> Vectors:
-        """Condition every item on the row of the nearest known text."""
-        if relation is None:
-            return super().forward(tokens, None)
-        row = self.table[self.rows(relation.pooled)]
-        return super().forward(tokens, Part(relation.tokens, relation.mask, row))
+    def under(self, maps: Maps, tokens: Tokens, relations: Part | None) -> Vectors:
+        """Condition every item on the row of the known text that is nearest to each relation."""
+        if relations is None:
+            return super().under(maps, tokens, None)
+        rows = self.table[self.rows(relations.pooled)]
+        return super().under(maps, tokens, Part(relations.tokens, relations.mask, rows))
 
-    def _strangeness(self, pooled: Float[Tensor, "1 width"]) -> Float[Tensor, ""]:
+    def _strangeness(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any 1"]:
         """Count every row as known."""
-        return torch.tensor(0.0)
+        return torch.zeros_like(pooled[..., :1])
 
 
 class Known(nn.Module):
@@ -193,8 +193,8 @@ class Known(nn.Module):
         kept = functional.normalize(texts.pooled[: self.MOST], dim=-1)
         self.texts[: len(kept)] = kept
 
-    def forward(self, asked: Float[Tensor, "1 width"]) -> Tensor:
-        """Return the row, as a tensor of one number."""
+    def forward(self, asked: Float[Tensor, "batch width"]) -> Tensor:
+        """Return the row of each text."""
         return (functional.normalize(asked, dim=-1) @ self.texts.T).argmax(1)
 
 
