@@ -212,6 +212,8 @@ def test_codes_by_id_answer_for_many_relations_at_once() -> None:
     module = made(next(rival for rival in RIVALS if rival.name == "codes by id"))
     assert isinstance(module, heads.ById)
     items, relations = some(6), Part.join([text(1), text(2), text(3)])
-    many = module.under(module.map(items), items, relations).both
+    many = torch.empty(3, 6, CONFIG.dim)
+    with torch.no_grad():
+        module.fuse(module.map(items), items, relations, many)
     alone = [module(items, text(seed)).both for seed in (1, 2, 3)]
     assert torch.allclose(many, torch.stack(alone), atol=1e-6)

@@ -45,8 +45,7 @@ from relatum.progress import Report, silent
 
 TUNED = {"full": "encoder.safetensors", "lora": "adapter.safetensors"}
 CHUNK = 512  # items conditioned at a time
-BLOCK = 128, 8  # items and relations at a time where there are many: the cache holds their vectors
-Modality = Literal["image", "text", "both"]
+BLOCK = 128, 32  # items and relations at a time where there are many: the cache holds their vectors
 
 
 class Model:
@@ -174,38 +173,33 @@ class Model:
 
     @torch.no_grad()
     def condition_many(
-        self,
-        tokens: Tokens | CachedTokens,
-        relations: Sequence[str],
-        modality: Modality = "both",
+        self, tokens: Tokens | CachedTokens, relations: Sequence[str]
     ) -> Float[Tensor, "relations items dim"]:
-        """Return what `condition` gives under each of many texts, for a fraction of the time.
+        """Return the fused vectors that `condition` gives under each of many relation texts.
 
-        The items are mapped once, then weighed by blocks that stay in the processor's cache. What
-        is returned has relations x items x dim x 4 bytes; ask for some relations at a time.
+        The items are mapped once, then fused by blocks that stay in the processor's cache. What is
+        returned takes relations x items x dim x 4 bytes; ask for some relations at a time.
         """
-        _check_modality(modality)
-        self.conditioner.eval()
-        head, device = self.conditioner, self._device()
-        found = torch.empty(len(relations), len(tokens), self.config.model.dim)
         if not relations:
-            return found
+            return torch.empty(0, len(tokens), self.config.model.dim)
+        head, device = self.conditioner.eval(), self._device()
         if not isinstance(head, Conditioner):  # a rival knows one relation at a time
-            return torch.stack([getattr(self.condition(tokens, t), modality) for t in relations])
-        asked = self.relation_parts(relations)
+            return torch.stack([self.condition(tokens, text).both for text in relations])
+        asked = self.relation_parts(relations).to(device)
+        shape = len(relations), len(tokens), self.config.model.dim
+        found = torch.empty(shape, device=device)
         for rows in _chunks(len(tokens), BLOCK[0]):
             some = tokens[rows].float().to(device)
             maps = head.map(some)
             for block in _chunks(len(relations), BLOCK[1]):
-                vectors = head.under(maps, some, asked[block].to(device))
-                found[block, rows] = getattr(vectors, modality)
-        return found
+                head.fuse(maps, some, asked[block], found[block, rows])
+        return found.cpu()
 
     def embed(
         self,
         items: Sequence[Item],
         relation: str | None = None,
-        modality: Modality = "both",
+        modality: Literal["image", "text", "both"] = "both",
     ) -> Float32[np.ndarray, "items dim"]:
         """Return one unit vector an item, in order, under any relation text.
 
@@ -213,7 +207,8 @@ class Model:
         may be found. `embed(sources, text) @ embed(items).T` are the scores of a search. An item
         without the modality asked for gets a zero vector.
         """
-        _check_modality(modality)
+        if modality not in ("image", "text", "both"):
+            raise ValueError(f"modality must be 'image', 'text' or 'both', got {modality!r}")
         tokens = self.encode(items) if items else blank_tokens(self.encoder, self.reduction)
         return getattr(self.condition(tokens, relation), modality)[: len(items)].numpy()
 
@@ -256,11 +251,6 @@ def _check_encoder(encoder: Encoder, wanted: str, config: Config, folder: Path) 
 
 def _relation(values: dict) -> Relation:
     return Relation(**{**values, "paraphrases": tuple(values["paraphrases"])})
-
-
-def _check_modality(modality: str) -> None:
-    if modality not in ("image", "text", "both"):
-        raise ValueError(f"modality must be 'image', 'text' or 'both', got {modality!r}")
 
 
 def _chunks(count: int, size: int = CHUNK) -> Iterator[slice]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from relatum.batch import Part, Tokens, Vectors
-from relatum.conditioner import KNOWN, Conditioner, Maps
+from relatum.conditioner import KNOWN, Conditioner
 from relatum.config import ModelConfig
 
 Side = Literal["image", "text"]
@@ -162,12 +162,11 @@ class ById(Conditioner):
         super().start(items, texts)
         self.rows.start(texts)
 
-    def under(self, maps: Maps, tokens: Tokens, relations: Part | None) -> Vectors:
-        """Condition every item on the row of the known text that is nearest to each relation."""
-        if relations is None:
-            return super().under(maps, tokens, None)
-        rows = self.table[self.rows(relations.pooled)]
-        return super().under(maps, tokens, Part(relations.tokens, relations.mask, rows))
+    def _known_as(
+        self, pooled: Float[Tensor, "relations width"]
+    ) -> Float[Tensor, "relations width"]:
+        """Return the row of the known text that is nearest to each relation."""
+        return self.table[self.rows(pooled)]
 
     def _strangeness(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any 1"]:
         """Count every row as known."""
