@@ -25,6 +25,7 @@ docs: $(WHOLE)
 bench: $(WHOLE)
 	$(BIN)/python benchmarks/results.py
 	$(BIN)/python benchmarks/costs.py
+	$(BIN)/python benchmarks/condition.py
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/quality.py --limit 600
 	$(BIN)/python benchmarks/scaling.py --largest 100000

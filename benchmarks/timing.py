@@ -19,3 +19,10 @@ def timed(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
+
+
+def worked(work: Callable[[], object]) -> float:
+    """Return the seconds of processor time that `work` takes, in all threads together."""
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun

@@ -203,3 +203,17 @@ def test_a_rival_trains_and_keeps_its_best_rate(
     assert isinstance(model.conditioner, heads.Attention)
     assert model.config.training.learning_rate in (2e-3, 5e-4)
     assert math.isfinite(model.validation)
+    tokens, texts = model.encode(catalogue.items, cache=cache), ["is big", "are alike"]
+    alone = [model.condition(tokens, words).both for words in texts]
+    assert torch.equal(model.condition_many(tokens, texts), torch.stack(alone))
+
+
+def test_codes_by_id_answer_for_many_relations_at_once() -> None:
+    module = made(next(rival for rival in RIVALS if rival.name == "codes by id"))
+    assert isinstance(module, heads.ById)
+    items, relations = some(6), Part.join([text(1), text(2), text(3)])
+    many = torch.empty(3, 6, CONFIG.dim)
+    with torch.no_grad():
+        module.fuse(module.map(items), items, relations, many)
+    alone = [module(items, text(seed)).both for seed in (1, 2, 3)]
+    assert torch.allclose(many, torch.stack(alone), atol=1e-6)

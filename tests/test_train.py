@@ -15,6 +15,7 @@ import torch
 
 from conftest import Settings
 from relatum import Catalogue, Item, Model, train
+from relatum import model as model_room
 from relatum.checkpoint import newest_snapshot
 from relatum.errors import CheckpointError, DataError, RelatumError
 from relatum.loss import Losses
@@ -111,6 +112,22 @@ def test_tokens_count_below_beta_one_only(
     text = replace(tokens.text, tokens=tokens.text.tokens.flip(2))
     moved = made.condition(replace(tokens, text=text), "is big").text
     assert torch.equal(moved, made.condition(tokens, "is big").text) == (beta == 1)
+
+
+@pytest.mark.parametrize("changed", [{}, {"model__beta": 0.5}, {"model__conditioned": False}])
+def test_many_relations_at_once_give_what_each_gives_alone(
+    changed: dict, catalogue: Catalogue, settings: Settings, cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(model_room, "BLOCK", (7, 2))  # 48 items and 5 relations: parts are left
+    made = train(catalogue, settings(training__steps=5, **changed), cache=cache)
+    texts = ["are of the same colour", "is big", "goes with", "is big", "are alike"]
+    for tokens in (made.encode(catalogue.items, cache=cache), made.view(catalogue.items)):
+        alone = torch.stack([made.condition(tokens, text).both for text in texts])
+        assert torch.allclose(made.condition_many(tokens, texts), alone, rtol=0, atol=1e-6)
+    dim = made.config.model.dim
+    assert made.condition_many(tokens, []).shape == (0, 48, dim)
+    assert made.condition_many(tokens[:0], texts).shape == (5, 0, dim)
 
 
 def test_without_conditioning_every_relation_is_the_null_relation(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from relatum.batch import Part, Tokens, Vectors
@@ -45,6 +45,7 @@ from relatum.progress import Report, silent
 
 TUNED = {"full": "encoder.safetensors", "lora": "adapter.safetensors"}
 CHUNK = 512  # items conditioned at a time
+BLOCK = 128, 32  # items and relations at a time where there are many: the cache holds their vectors
 
 
 class Model:
@@ -165,11 +166,34 @@ class Model:
     def condition(self, tokens: Tokens | CachedTokens, relation: str | None) -> Vectors:
         """Return the vectors of encoded items under a relation's text (None: the null relation)."""
         self.conditioner.eval()
-        asked = self.relation_part(relation)
-        device = next((w.device for w in self.conditioner.parameters()), torch.device("cpu"))
+        asked, device = self.relation_part(relation), self._device()
         asked = asked.to(device) if asked is not None else None
-        chunks = [tokens[part].float().to(device) for part in _chunks(len(tokens))]
+        chunks = [tokens[part].float().to(device) for part in _chunks(max(len(tokens), 1))]
         return Vectors.join([self.conditioner(chunk, asked) for chunk in chunks]).cpu()
+
+    @torch.no_grad()
+    def condition_many(
+        self, tokens: Tokens | CachedTokens, relations: Sequence[str]
+    ) -> Float[Tensor, "relations items dim"]:
+        """Return the fused vectors that `condition` gives under each of many relation texts.
+
+        The items are mapped once, then fused by blocks that stay in the processor's cache. What is
+        returned takes relations x items x dim x 4 bytes; ask for some relations at a time.
+        """
+        if not relations:
+            return torch.empty(0, len(tokens), self.config.model.dim)
+        head, device = self.conditioner.eval(), self._device()
+        if not isinstance(head, Conditioner):  # a rival knows one relation at a time
+            return torch.stack([self.condition(tokens, text).both for text in relations])
+        asked = self.relation_parts(relations).to(device)
+        shape = len(relations), len(tokens), self.config.model.dim
+        found = torch.empty(shape, device=device)
+        for rows in _chunks(len(tokens), BLOCK[0]):
+            some = tokens[rows].float().to(device)
+            maps = head.map(some)
+            for block in _chunks(len(relations), BLOCK[1]):
+                head.fuse(maps, some, asked[block], found[block, rows])
+        return found.cpu()
 
     def embed(
         self,
@@ -190,11 +214,18 @@ class Model:
 
     def relation_part(self, text: str | None) -> Part | None:
         """Return the encoded text of a relation; each text is encoded once."""
-        if text is None:
-            return None
-        if text not in self._texts:
-            self._texts[text] = encode_texts([text], self.encoder, self.reduction)
-        return self._texts[text]
+        return None if text is None else self.relation_parts([text])
+
+    def relation_parts(self, texts: Sequence[str]) -> Part:
+        """Return the encoded texts of at least one relation; those that are new go in batches."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._texts]
+        if fresh:
+            made = encode_texts(fresh, self.encoder, self.reduction)
+            self._texts |= {text: made[row : row + 1] for row, text in enumerate(fresh)}
+        return Part.join([self._texts[text] for text in texts])
+
+    def _device(self) -> torch.device:
+        return next((w.device for w in self.conditioner.parameters()), torch.device("cpu"))
 
     def forget_texts(self) -> None:
         """Encode relation texts anew from here on: the encoder has changed."""
@@ -222,6 +253,6 @@ def _relation(values: dict) -> Relation:
     return Relation(**{**values, "paraphrases": tuple(values["paraphrases"])})
 
 
-def _chunks(count: int) -> Iterator[slice]:
-    for start in range(0, max(count, 1), CHUNK):
-        yield slice(start, start + CHUNK)
+def _chunks(count: int, size: int = CHUNK) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, start + size)

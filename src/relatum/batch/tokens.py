@@ -79,14 +79,17 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Items under one relation: unit vectors; where a modality is missing, its vector is zero."""
+    """Items under a relation, or under several, which then are the first axis: unit vectors.
 
-    image: Float[Tensor, "batch dim"]
-    text: Float[Tensor, "batch dim"]
-    both: Float[Tensor, "batch dim"]
+    Where a modality is missing, its vector is zero.
+    """
 
-    def __getitem__(self, rows: Tensor | slice) -> "Vectors":
-        """Return some items, in the order asked."""
+    image: Float[Tensor, "*batch dim"]
+    text: Float[Tensor, "*batch dim"]
+    both: Float[Tensor, "*batch dim"]
+
+    def __getitem__(self, rows: Tensor | slice | int) -> "Vectors":
+        """Return some items, in the order asked; of several relations, the items under some."""
         return Vectors(self.image[rows], self.text[rows], self.both[rows])
 
     def cpu(self) -> "Vectors":

@@ -162,16 +162,15 @@ class ById(Conditioner):
         super().start(items, texts)
         self.rows.start(texts)
 
-    def forward(self, tokens: Tokens, relation: Part | None) -> Vectors:
-        """Condition every item on the row of the nearest known text."""
-        if relation is None:
-            return super().forward(tokens, None)
-        row = self.table[self.rows(relation.pooled)]
-        return super().forward(tokens, Part(relation.tokens, relation.mask, row))
+    def _known_as(
+        self, pooled: Float[Tensor, "relations width"]
+    ) -> Float[Tensor, "relations width"]:
+        """Return the row of the known text that is nearest to each relation."""
+        return self.table[self.rows(pooled)]
 
-    def _strangeness(self, pooled: Float[Tensor, "1 width"]) -> Float[Tensor, ""]:
+    def _strangeness(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any 1"]:
         """Count every row as known."""
-        return torch.tensor(0.0)
+        return torch.zeros_like(pooled[..., :1])
 
 
 class Known(nn.Module):
@@ -193,8 +192,8 @@ class Known(nn.Module):
         kept = functional.normalize(texts.pooled[: self.MOST], dim=-1)
         self.texts[: len(kept)] = kept
 
-    def forward(self, asked: Float[Tensor, "1 width"]) -> Tensor:
-        """Return the row, as a tensor of one number."""
+    def forward(self, asked: Float[Tensor, "batch width"]) -> Tensor:
+        """Return the row of each text."""
         return (functional.normalize(asked, dim=-1) @ self.texts.T).argmax(1)
 
 

@@ -151,8 +151,9 @@ class Store:
         tokens, wanted = read_tokens(self.model, found), read_vectors(found["vector"])[1]
         first, second = found.select(["groups", "links"]).to_pylist()
         ties: list[Tie] = []
-        for known in directions(self.relations):
-            score = float(self.model.condition(tokens[:1], known.text).both[0] @ wanted)
+        ways = directions(self.relations)
+        asked = self.model.condition_many(tokens[:1], [way.text for way in ways])
+        for known, score in zip(ways, (asked[:, 0] @ wanted).tolist(), strict=True):
             chance = self._calibration.probability({known.text: 1.0}, [score])
             groups, linked = links_under(first, {known.text})
             is_linked = other in linked or not groups.isdisjoint(second["groups"] or ())
