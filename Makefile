@@ -27,6 +27,7 @@ bench: $(WHOLE)
 	$(BIN)/python benchmarks/costs.py
 	$(BIN)/python benchmarks/condition.py
 	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/parity.py
 	$(BIN)/python benchmarks/quality.py --limit 600
 	$(BIN)/python benchmarks/scaling.py --largest 100000
 	$(BIN)/python benchmarks/relations.py

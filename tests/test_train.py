@@ -140,7 +140,8 @@ def test_without_conditioning_every_relation_is_the_null_relation(
 @pytest.mark.parametrize(
     ("change", "zero"),
     [
-        ({"loss__inter_item": False}, ["text_to_text", "image_to_image", "both"]),
+        ({"loss__inter_item": False}, ["text_to_text", "image_to_image", "both", "relations"]),
+        ({"loss__relations": 0.0}, ["relations"]),
         ({}, []),
     ],
 )
@@ -155,7 +156,7 @@ def test_the_ablations_take_terms_out(
     train(catalogue, settings(**change, training__steps=5), tmp_path, cache=cache)
     losses = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["losses"]
     assert [name for name, value in losses.items() if value == 0] == zero
-    assert set(losses) == set(Losses.__dataclass_fields__)
+    assert set(losses) == {*Losses.__dataclass_fields__, "relations"}
 
 
 def test_the_same_seed_gives_the_same_model(

@@ -60,7 +60,7 @@ class ModelConfig(_Settings):
         default=0.4, ge=0, description="pull of a wholly new text's own words; 0 is none"
     )
     own_relation_map: bool = Field(
-        default=False, description="true: relation texts go through a linear map of their own"
+        default=True, description="true: relation texts go through a linear map of their own"
     )
     beta: float = Field(
         default=1.0, ge=0, le=1, description="share of the pooled vector; the rest is attention"
@@ -110,6 +110,9 @@ class LossConfig(_Settings):
         default=0.125, ge=0, description="weight of text-to-text and image-to-image each"
     )
     both: float = Field(default=1.0, ge=0, description="weight of the contrast of fused vectors")
+    relations: float = Field(
+        default=0.3, ge=0, description="weight of the contrast of relations for a linked pair"
+    )
     intra_modal: bool = Field(default=True, description="false: no text-to-text, no image-to-image")
     inter_item: bool = Field(default=True, description="false: own image-text pairs only")
     temperature: float = Field(default=0.07, gt=0, description="at the start; learned from there")

@@ -81,7 +81,7 @@ def _load_folder(folder: Path) -> Encoder:
 def _quiet() -> Iterator[None]:
     """Keep transformers from reporting on each weight: what is wrong is said in one line."""
     level = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity_error()
     try:
         yield
     finally:

@@ -23,15 +23,21 @@ ABLATIONS: Mapping[str, Mapping[str, object]] = {
     "no relation texts": {"model.conditioned": False},
     "no contrast within a modality": {"loss.intra_modal": False, "loss.both": 0.0},
     "no contrast across modalities": {"loss.across": 0.0},
+    "no contrast of relations": {"loss.relations": 0.0},
     "no contrast of fused vectors": {"loss.both": 0.0},
     "no hard negatives": {"training.hard_share": 0.0},
     "no group texts": {"training.group_share": 0.0},
     "no paraphrases": {"training.paraphrase_share": 0.0},
     "no words of their own for new texts": {"model.words": 0.0},
     "no doubt of new texts": {"model.doubt": 0.0},
-    "a map of their own for relation texts": {"model.own_relation_map": True},
+    "no map of their own for relation texts": {"model.own_relation_map": False},
     "no null asks": {"training.null_share": 0.0},
-    "the paper's three terms alone": {"loss.both": 0.0, "loss.across": 1.0, "loss.within": 1.0},
+    "the paper's three terms alone": {
+        "loss.both": 0.0,
+        "loss.relations": 0.0,
+        "loss.across": 1.0,
+        "loss.within": 1.0,
+    },
 }
 
 

@@ -90,3 +90,12 @@ def forward_twice(forward: Forward, parts: list[slice]) -> tuple[Tokens, Back]:
 
 def _numbers(tokens: Tokens) -> list[Tensor]:
     return [tensor for part in (tokens.image, tokens.text) for tensor in (part.tokens, part.pooled)]
+
+
+def asked(run: Run, text: str | None) -> Part | None:
+    """Return a relation's encoded text; a tuned encoder encodes it anew in every step."""
+    if text is None or run.config.tuning.text == "frozen":
+        return run.texts[text].to(run.device) if text is not None else None
+    with precision(run):
+        raw = run.model.encoder.encode_texts([text])
+        return run.model.reduction.text_part(raw).float().to(run.device)

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch.autograd.graph import increment_version
 
-from relatum.batch import Part, Pool, Tokens, Vectors, draw_ask, draw_pool
+from relatum.batch import Pool, Tokens, Vectors, draw_ask, draw_pool
 from relatum.distributed import add_gradients, agree, gather, is_first, share_pool
 from relatum.encoders.tuning import tuned_tensors
 from relatum.loss import Losses
 from relatum.protocols.contestant import Participants, from_model
 from relatum.protocols.retrieval import METRICS, measure
-from relatum.train.feed import feed, precision, tuned_now
+from relatum.train.feed import asked, feed, tuned_now
+from relatum.train.kinds import tell_apart
 from relatum.train.run import Run
 from relatum.train.watch import Taken, Validation, spread
 
@@ -40,7 +41,9 @@ def take_step(run: Run) -> Taken:
     fed = time.perf_counter() if run.config.tuning.is_frozen else drawn
     pairs = zip(pools, feeds, strict=True)
     losses = Losses.mean([_pool_losses(run, pool, tokens) for pool, (tokens, _) in pairs])
-    losses.total(run.config.loss).backward()
+    told = tell_apart(run, pools[-1], feeds[-1][0], chance)
+    total = losses.total(run.config.loss) + run.config.loss.relations * told
+    total.backward()
     for _, back in feeds:
         back()
     norm = _finish_gradients(run)
@@ -49,7 +52,8 @@ def take_step(run: Run) -> Taken:
         increment_version(group["params"])
     anchors = [pool.positives.sum() / max(pool.positives.any(1).sum(), 1) for pool in pools]
     items = sum(len(pool.rows) for pool in pools)
-    return Taken(losses.numbers(), norm, items, float(np.mean(anchors)), fed - begun)
+    terms = {**losses.numbers(), "relations": float(told.detach())}
+    return Taken(terms, norm, items, float(np.mean(anchors)), fed - begun)
 
 
 def _finish_gradients(run: Run) -> float:
@@ -112,18 +116,9 @@ def _pool_losses(run: Run, pool: Pool, tokens: Tokens) -> Losses:
 def _condition(run: Run, pool: Pool, tokens: Tokens, text: str | None) -> Vectors:
     """Condition this process's share and gather the whole pool's vectors."""
     share_pool(len(pool.rows))
-    vectors = run.model.conditioner(tokens, _asked(run, text))
+    vectors = run.model.conditioner(tokens, asked(run, text))
     one = torch.stack([vectors.image, vectors.text, vectors.both], dim=1)
     return Vectors(*gather(one, len(pool.rows)).unbind(1))
-
-
-def _asked(run: Run, text: str | None) -> Part | None:
-    """Return a relation's encoded text; a tuned encoder encodes it anew in every step."""
-    if text is None or run.config.tuning.text == "frozen":
-        return run.texts[text].to(run.device) if text is not None else None
-    with precision(run):
-        raw = run.model.encoder.encode_texts([text])
-        return run.model.reduction.text_part(raw).float().to(run.device)
 
 
 def validate(run: Run) -> Validation:

@@ -1,0 +1,46 @@
+"""Which relation links these two: the term that contrasts the relations of a linked pair.
+
+In: a run, a pool of items linked under anything, its tokens.
+Out: the term, which is zero where there is nothing to tell apart.
+This file does not know of other terms.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relatum.batch import Part, Pool, Tokens
+from relatum.conditioner import Conditioner
+from relatum.distributed import gather, share_pool
+from relatum.loss import contrast
+from relatum.train.feed import asked
+from relatum.train.run import Run
+
+PAIRS = 64  # of a step at most
+RELATIONS = 16  # told apart in a step at most
+
+
+def tell_apart(run: Run, pool: Pool, tokens: Tokens, chance: np.random.Generator) -> Tensor:
+    """Contrast the cosines of linked pairs under the texts of the relations that are trained on.
+
+    `tokens` are this process's share of the pool. What a contrast of items leaves open, this
+    settles: that a pair's cosine is higher under the relation that links it than under others.
+    """
+    model, themes, loss = run.model.conditioner, run.themes[:-1], run.config.loss
+    is_own = isinstance(model, Conditioner) and not run.recipe.symmetric  # no rival's
+    is_wanted = loss.relations > 0 and loss.inter_item and run.config.model.conditioned
+    ends = chance.permutation(np.argwhere(pool.positives))[:PAIRS].T
+    if not is_own or not is_wanted or len(themes) < 2 or not ends.size:
+        return torch.zeros((), device=run.device)
+    picked = chance.permutation(len(themes))[:RELATIONS]
+    asks = [themes[pick].whole[0] for pick in picked.tolist()]
+    truth = np.stack([np.asarray(ask.links[*pool.rows[ends]]) > 0 for ask in asks], axis=1)
+    share_pool(len(pool.rows))
+    texts = Part.join([part for ask in asks if (part := asked(run, ask.text)) is not None])
+    sources = model.under(model.map(tokens), tokens, texts).both
+    targets = model(tokens, None).both
+    both = torch.cat([sources, targets.unsqueeze(0)]).transpose(0, 1)
+    both = gather(both.contiguous(), len(pool.rows))
+    cosines = (both[ends[0], :-1] * both[ends[1], -1:]).sum(-1)
+    wanted = torch.from_numpy(truth).to(run.device)
+    return contrast(run.temperature(cosines), wanted, torch.ones_like(wanted))
