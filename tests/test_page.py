@@ -161,6 +161,188 @@ def test_filters_leave_out_what_does_not_pass(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("nonsense")
 
 
+def hits(page: Page, relation: str, item: str = "i000") -> list[dict[str, Any]]:
+    """Return what the page has to show, from the service itself."""
+    answer = page.request.post("/v1/search", data={"item": item, "relation": relation, "k": 24})
+    return answer.json()["hits"]
+
+
+def card_texts(page: Page, part: str, panel: int = 0) -> list[str]:
+    names(page, panel)
+    cards = page.locator(".panel").nth(panel).locator(".card").all()
+    return [" ".join(card.locator(part).all_inner_texts()) for card in cards]
+
+
+def test_each_card_says_what_the_relation_is_about(page: Page) -> None:
+    visit(page, f"/?item=i000&under={SAME}")
+    colours = [hit["metadata"]["colour"] for hit in hits(page, SAME)]
+    told = [f"{'✓' if colour == 'red' else '≠'} {colour}" for colour in colours]
+    assert card_texts(page, ".values") == told
+    count = colours.count("red")
+    expect(page.locator(".told")).to_contain_text(f"Same colour, red: {count} of 24")
+    last = page.locator(".card").nth(23).get_attribute("aria-label") or ""
+    assert f"colour {colours[-1]}, {'the same' if colours[-1] == 'red' else 'another'}" in last
+    page.get_by_role("button", name=SHAPE).click()  # no column says it: the groups do
+    expect(page.locator(".told")).not_to_contain_text("colour")
+    shapes = [hit["groups"] for hit in hits(page, SHAPE)]
+    told = [f"{'✓' if same else '≠'} {shape}" for one in shapes for shape, same in one.items()]
+    assert card_texts(page, ".values") == told and "✓ ball" in told
+    page.get_by_label("Relation, in any words").fill("look good beside one another")
+    page.wait_for_url("**look+good**")
+    assert set(card_texts(page, ".values")) == {""}
+
+
+def test_known_links_are_marked(page: Page) -> None:
+    for relation in (SAME, "is larger than"):
+        visit(page, f"/?item=i001&under={relation}")
+        known = [hit["is_linked"] for hit in hits(page, relation, "i001")]
+        assert card_texts(page, ".badge") == ["known link" if one else "" for one in known]
+        expect(page.locator(".told")).to_contain_text(f"Known links: {sum(known)} of 24")
+        assert any(known)
+
+
+def test_a_line_says_where_hits_stop_to_be_likely(page: Page) -> None:
+    chances = [0.9, 0.4, 0.6, 0.45, 0.1]
+    told: list[float | None] = [*chances]
+
+    def answer(route: Route) -> None:
+        body = route.fetch().json()["hits"][: len(told)]
+        for hit, chance in zip(body, told, strict=True):
+            hit["probability"] = chance
+        route.fulfill(json={"hits": body})
+
+    page.route("**/v1/search", answer)
+    visit(page, f"/?item=i000&under={SAME}")
+    names(page)
+    rows = page.locator(".cards > li")
+    expect(rows.nth(3)).to_have_text("From here on unlikely: under 50 %")
+    told[:] = [0.09, 0.08]
+    visit(page, f"/?item=i000&under={SAME}")
+    expect(rows.first).to_have_text("All unlikely: 9 % at best")
+    for sure in ([0.9, 0.5], [None, None]):
+        told[:] = sure
+        visit(page, f"/?item=i000&under={SAME}")
+        expect(page.locator(".card")).to_have_count(2)
+        assert page.locator(".edge").count() == 0
+
+
+def test_what_the_page_chose_itself_it_says(page: Page) -> None:
+    visit(page)
+    page.get_by_role("button", name="red ball a").first.click()
+    expect(page.locator(".guess")).to_have_text("Chosen for you; choose another above.")
+    page.reload()
+    expect(page.locator(".guess")).to_be_visible()
+    page.locator(".card").first.click()
+    expect(page.locator(".guess")).to_be_visible()
+    page.get_by_role("button", name=SAME).click()
+    expect(page.locator(".guess")).to_have_count(0)
+    page.reload()
+    names(page)
+    assert page.locator(".guess").count() == 0
+    page.get_by_role("button", name="Side by side").click()
+    expect(page.locator(".panel").nth(1).locator(".guess")).to_be_visible()
+    assert page.locator(".panel").first.locator(".guess").count() == 0
+    visit(page)
+    page.get_by_label("Find a thing").fill("red ball")
+    expect(page.locator(".guess")).to_have_text("No relation is chosen yet; choose one above.")
+
+
+def test_one_press_leaves_what_has_the_same_value(page: Page) -> None:
+    visit(page, f"/?item=i000&under={SAME}&where=size < 3")
+    button = page.get_by_role("button", name="Only red")
+    button.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(button).to_be_focused()
+    assert set(card_texts(page, ".values")) == {"✓ red"}
+    page.get_by_role("button", name="Filter").click()
+    expect(page.locator("#filters [name=colour]")).to_have_value("red")
+    expect(page.get_by_label("or any condition")).to_have_value("size < 3 AND colour = 'red'")
+    button.click()
+    expect(page.get_by_label("or any condition")).to_have_value("size < 3")
+
+
+def test_menus_count_and_long_ones_are_typed(page: Page) -> None:
+    visit(page)
+    page.get_by_role("button", name="Filter").click()
+    expect(page.get_by_label("colour").locator("option")).to_contain_text(["any", "black (12)"])
+
+    def answer(route: Route) -> None:
+        body = route.fetch().json()
+        more = [{"value": f"colour {n}", "count": 1} for n in range(40)]
+        next(one for one in body["columns"] if one["key"] == "colour")["values"] += more
+        route.fulfill(json=body)
+
+    page.route("**/v1/relations", answer)
+    visit(page, "/?where=size > 1 OR size < 1")
+    page.get_by_role("button", name="Filter").click()
+    box = page.get_by_label("colour")
+    hints = page.locator(f"#{box.get_attribute('list')} option")
+    expect(hints).to_have_count(44)
+    expect(hints.first).to_have_attribute("label", "black (12)")
+    box.fill("blue")
+    box.press("Enter")
+    expect(page.locator("#stage .card")).to_have_count(9)
+    whole = "(size > 1 OR size < 1) AND colour = 'blue'"
+    expect(page.get_by_label("or any condition")).to_have_value(whole)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#stage .card")).to_have_count(48)
+    expect(box).to_have_value("")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_relations_stay_in_sight(browser: Browser, address: str, width: int) -> None:
+    top = "(one) => { const { top, bottom } = one.getBoundingClientRect(); return [top, bottom]; }"
+    for page in open_page(browser, address, viewport={"width": width, "height": 640}):
+        visit(page, f"/?item=i000&under={SAME}")
+        names(page)
+        cards = page.locator(".card")
+        cards.last.scroll_into_view_if_needed()
+        page.mouse.wheel(0, 4000)
+        chip = page.get_by_role("button", name=SAME)
+        page.wait_for_function("scrollY > 200")
+        assert chip.evaluate(
+            """(one) => { const { x, y } = one.getBoundingClientRect();
+            return document.elementFromPoint(x + 20, y + 10) === one; }"""
+        )
+        cards.nth(0).evaluate("(one) => one.focus()")
+        (_, bottom), (above, _) = (
+            page.locator(where).evaluate(top) for where in (".pin", ".card:focus")
+        )
+        assert above >= bottom  # what has the focus is not under what sticks
+        page.mouse.wheel(0, 4000)
+        page.get_by_role("button", name="are alike in general").click()
+        page.wait_for_url(lambda url: SAME not in unquote_plus(url))
+        expect(cards.first).to_be_in_viewport()
+
+
+def test_lists_side_by_side_say_what_differs(page: Page) -> None:
+    visit(page, f"/?item=i000&under={SAME}&under={SHAPE}")
+    found = [{hit["id"] for hit in hits(page, relation)} for relation in (SAME, SHAPE)]
+    for place in (0, 1):
+        mine = [hit["id"] for hit in hits(page, (SAME, SHAPE)[place])]
+        alone = [id not in found[1 - place] for id in mine]
+        assert any(alone) and not all(alone)
+        assert [("only here" in text) for text in card_texts(page, ".badge", place)] == alone
+        told = page.locator(".panel").nth(place).locator(".told")
+        expect(told).to_contain_text(f"Only here: {sum(alone)} of 24")
+    page.get_by_role("button", name="Only what differs").click()
+    expect(page.locator(".card:visible")).to_have_count(len(found[0] ^ found[1]))
+    for panel in page.locator(".panel").all():
+        expect(panel.locator(".card[tabindex='0']")).to_have_count(1)
+        expect(panel.locator(".card[tabindex='0']")).to_be_visible()
+    page.locator(".card:visible").first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".card:visible").first).not_to_be_focused()
+    expect(page.locator(".card:focus")).to_be_visible()
+    page.reload()
+    expect(page.locator(".card:visible")).to_have_count(len(found[0] ^ found[1]))
+    page.locator(".panel").nth(1).get_by_role("button", name=SAME).click()
+    expect(page.locator(".told").first).to_contain_text("Both lists show the same things")
+    page.get_by_role("button", name="Side by side").click()
+    expect(page.locator(".card:visible")).to_have_count(24)
+    assert page.locator(".badge.only").count() == 0
+
+
 def test_why_shows_heat_and_words(page: Page) -> None:
     visit(page, "/?item=i001")
     page.get_by_role("button", name="Why?").click()
@@ -226,12 +408,14 @@ def test_words_of_strangers_stay_words(page: Page) -> None:
     assert page.locator("#stage script, #source img").count() == 0
 
 
-VIEWS = ["/", f"/?item=i000&under={SAME}&under={SHAPE}&look=", "/?item=i000&mix="]
+VIEWS = ["/", f"/?item=i000&under={SAME}&under={SHAPE}&look=", "/?item=i000&mix=", "/?item=i000"]
+VIEWS += [f"/?item=i000&under={SAME}&under={SHAPE}&guess=1&differ="]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_to_mend(browser: Browser, address: str, scheme: str) -> None:
-    for page in open_page(browser, address, color_scheme=scheme):
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("dark", 360)])
+def test_axe_finds_nothing_to_mend(browser: Browser, address: str, scheme: str, width: int) -> None:
+    size = {"width": width, "height": 740}
+    for page in open_page(browser, address, color_scheme=scheme, viewport=size):
         rules = {
             "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
         }
@@ -242,7 +426,7 @@ def test_axe_finds_nothing_to_mend(browser: Browser, address: str, scheme: str) 
             assert found.violations_count == 0, found.generate_report()
 
 
-@pytest.mark.parametrize("width", [320, 768])
+@pytest.mark.parametrize("width", [320, 360, 768])
 def test_nothing_is_wider_than_the_window(browser: Browser, address: str, width: int) -> None:
     for page in open_page(browser, address, viewport={"width": width, "height": 740}):
         for view in VIEWS:

@@ -143,10 +143,22 @@ def test_items_relations_and_columns_are_listed(client: TestClient, catalogue: C
     assert Image.open(io.BytesIO(picture.content)).size == (48, 48)
     told = client.get("/v1/relations").json()
     assert {r["id"]: r["inverse"] for r in told["relations"]}["larger"] == "is smaller than"
-    assert {c["key"]: c["values"] for c in told["columns"]}["colour"][0] == "black"
+    columns = {column["key"]: column for column in told["columns"]}
+    assert columns["colour"]["values"][0] == {"value": "black", "count": 12}
+    assert not columns["colour"]["is_list"] and columns["size"]["values"] == []
+    assert told["about"] == {"colour": "colour"}
     body = {"source": "i001", "target": "i002"}
     ties = client.post("/v1/relations-between", json=body).json()["relations"]
     assert len(ties) == 4 and ties[0]["probability"] >= ties[-1]["probability"]
+
+
+def test_a_large_store_offers_values_without_counts(
+    kept: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relatum.serve.desk.COUNTED", 47)
+    with client_of(kept) as client:
+        told = client.get("/v1/relations").json()
+    assert told["columns"][0]["values"][0] == {"value": "black", "count": None}
 
 
 def test_health_and_metrics_tell_how_it_is(client: TestClient, kept: Store) -> None:

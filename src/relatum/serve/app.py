@@ -113,7 +113,8 @@ async def relations_between(desk: TheDesk, pair: schemas.Pair) -> schemas.Ties:
 @api.get("/relations")
 async def relations(desk: TheDesk) -> schemas.Relations:
     """List the relations that the model knows, and the columns that filters may name."""
-    return schemas.Relations(relations=list(desk.store.relations), columns=await desk.columns())
+    known, about = list(desk.store.relations), desk.store.about
+    return schemas.Relations(relations=known, about=about, columns=await desk.columns())
 
 
 @api.get("/items")

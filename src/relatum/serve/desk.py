@@ -16,10 +16,10 @@ from relatum.serve.batcher import Batcher, each
 from relatum.serve.guard import Counts, Limits
 from relatum.serve.pictures import safe_picture
 from relatum.store import Hit, Query, Store
+from relatum.store.view import COUNTED
 
 log = logging.getLogger("relatum.serve")
-SAMPLE = 2000  # items looked at to tell the values of a column
-FEW = 30  # values of a column that a page may offer
+MOST = 500  # values of a column that a page may offer
 TIDY = 64  # writes after which the store is optimised
 
 Answer = TypeVar("Answer")
@@ -83,13 +83,15 @@ class Desk:
     async def columns(self) -> list[schemas.Column]:
         """Return the metadata columns, with the values of those that have few."""
         if self._columns is None:
-            sample = await self.read(lambda: self.store.browse(k=SAMPLE))
-            names = self.store.columns.items()
-            self._columns = [
-                schemas.Column(key=key, name=name, values=_values(sample, key))
-                for key, name in names
-            ]
+            self._columns = await self.read(lambda: [*map(self._column, self.store.columns)])
         return self._columns
+
+    def _column(self, key: str) -> schemas.Column:
+        counts = sorted(self.store.counts(key, MOST).items())
+        is_whole = len(self.store) <= COUNTED
+        values = [schemas.Value(value=v, count=n if is_whole else None) for v, n in counts]
+        name, is_list = self.store.columns[key], self.store.texts.get(key, False)
+        return schemas.Column(key=key, name=name, is_list=is_list, values=values)
 
     def _safe(self, where: str | None) -> str | None:
         return schemas.check_filter(where, {"id", "text", *self.store.columns.values()})
@@ -116,9 +118,3 @@ class Desk:
             await self._writes.ask(self.store.optimize)
         except Exception:  # the write itself is safe; a later one tries again
             log.exception("could not optimise the store")
-
-
-def _values(items: list[Item], key: str) -> list[str]:
-    """Return the distinct texts of a column, none where they are too many or no texts."""
-    texts = {value for item in items if isinstance(value := item.metadata.get(key), str)}
-    return sorted(texts) if len(texts) <= FEW else []

@@ -196,18 +196,36 @@ class Ties(BaseModel):
     relations: list[Tie]
 
 
+class Value(BaseModel):
+    """A value of a metadata column, and how many items have it; null in a large store."""
+
+    value: str
+    count: int | None
+
+
 class Column(BaseModel):
-    """A metadata column: its name in a filter and, where they are few, its values."""
+    """A metadata column: its name in a filter and, where they are few, its values.
+
+    One that `is_list` is filtered by array_has(name, value).
+    """
 
     key: str
     name: str
-    values: list[str]
+    is_list: bool
+    values: list[Value]
 
 
 class Relations(BaseModel):
     """The relations that the model was trained on, and what items may be filtered by."""
 
     relations: list[KnownRelation]
+    about: Annotated[
+        dict[str, str],
+        Field(
+            description="By a relation's id, the key of the column that tells who is linked.",
+            examples=[{"same-room": "room"}],
+        ),
+    ]
     columns: list[Column]
 
 

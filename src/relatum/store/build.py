@@ -24,6 +24,7 @@ from relatum.encoders import blank_tokens
 from relatum.errors import StoreError
 from relatum.model import Model
 from relatum.progress import Report, silent
+from relatum.store.about import Lines, about, group_names
 from relatum.store.calibration import calibrate
 from relatum.store.columns import Columns
 from relatum.store.manifest import BUILDING, MANIFEST, Manifest, Place
@@ -45,9 +46,9 @@ def build(
     report: Report = silent,
 ) -> None:
     """Write the table, then the manifest that names it; an old store serves until then."""
-    name = _begin(model, catalogue, place)
+    name, links = _begin(model, catalogue, place), _links(catalogue)
     with lance_errors(place.path):
-        table = _write_rows(model, catalogue, base, name, encoded, cache, report)
+        table = _write_rows(model, catalogue, links, base, name, encoded, cache, report)
         table.optimize(cleanup_older_than=timedelta(days=1))
         View(table, place.path).index()
     stored = View(table, place.path)
@@ -58,7 +59,8 @@ def build(
     with tempfile.TemporaryDirectory() as folder:
         model.save(folder)
         _copy(folder, place, f"model-{model.fingerprint}")
-    Manifest(model.fingerprint, catalogue.name, name, calibration).write(place)
+    columns = about(catalogue.items, catalogue.relations, links)
+    Manifest(model.fingerprint, catalogue.name, name, calibration, columns).write(place)
     place.remove(BUILDING)
 
 
@@ -103,6 +105,7 @@ def _in_use(place: Place) -> set[str]:
 def _write_rows(
     model: Model,
     catalogue: Catalogue,
+    links: Lines,
     base: DBConnection,
     name: str,
     encoded: Encoded | None,
@@ -110,7 +113,7 @@ def _write_rows(
     report: Report,
 ) -> Table:
     """Write the rows that are missing, each batch in one step."""
-    items, links, columns = catalogue.items, _links(catalogue), Columns.plan(catalogue.items)
+    items, columns = catalogue.items, Columns.plan(catalogue.items)
     blank = encoded_columns(model, blank_tokens(model.encoder, model.reduction))
     empty = make_rows(model, columns, items[:1], {}, encoded=blank).slice(0, 0)
     table = base.create_table(name, schema=empty.schema, exist_ok=True)
@@ -125,14 +128,19 @@ def _write_rows(
 
 
 def _links(catalogue: Catalogue) -> dict[str, tuple[list[str], list[str]]]:
-    """Return each item's groups and links: a way to ask, a tab, the group or the other item."""
+    """Return each item's groups and links.
+
+    A line is a way to ask, a tab, and the other item, or the group, a tab, the group's name.
+    """
     found: defaultdict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
     texts: dict[str, list[str]] = {}
     for way in directions(catalogue.relations):
         texts.setdefault(way.relation, []).append(way.text)
+    names = group_names(catalogue.groups)
     for group in catalogue.groups:
+        told = f"{group.id}\t{names[group.relation, group.id]}"
         for name in group.items:
-            found[name][0].extend(f"{text}\t{group.id}" for text in texts[group.relation])
+            found[name][0].extend(f"{text}\t{told}" for text in texts[group.relation])
     for link in catalogue.links:
         forth, back = texts[link.relation][0], texts[link.relation][-1]
         found[link.source][1].append(f"{forth}\t{link.target}")

@@ -49,6 +49,13 @@ class Columns:
         """Return the name in SQL of each metadata key."""
         return {key: field.name for key, field in self.fields.items()}
 
+    @property
+    def texts(self) -> dict[str, bool]:
+        """Return the metadata keys whose values are texts, and True for lists of texts."""
+        kinds = {pa.string(): False, pa.list_(pa.string()): True}
+        found = {key: field for key, field in self.fields.items() if not _is_json(field)}
+        return {key: kinds[field.type] for key, field in found.items() if field.type in kinds}
+
     def arrays(self, items: Sequence[Item]) -> dict[pa.Field, pa.Array]:
         """Return the columns of items; `StoreError` for a key or a value that does not fit."""
         for item in items:

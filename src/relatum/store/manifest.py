@@ -6,7 +6,7 @@ This file does not know of tables.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ class Manifest:
     catalogue: str
     table: str
     calibration: dict[str, Any]
+    about: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, place: Place) -> "Manifest":

@@ -7,7 +7,7 @@ This file does not know how an answer is found.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -92,7 +92,9 @@ class Hit:
     """An item that was found. `rank` counts from 1, `offset` included.
 
     `score` is the cosine under the relation, or the weighted sum of cosines. `probability` is how
-    often pairs of that score are linked; None where the store has no calibration.
+    often pairs of that score are linked; None where the store has no calibration. `is_linked`: the
+    catalogue links it so to the source; None where that is no item of the store, or a relation is
+    not known. `groups` names its groups under the relations, and tells if the source is in them.
     """
 
     rank: int
@@ -101,6 +103,8 @@ class Hit:
     probability: float | None
     text: str | None
     metadata: Mapping[str, object]
+    is_linked: bool | None = None
+    groups: Mapping[str, bool] = field(default_factory=dict)
     explanation: Explanation | None = None
 
 

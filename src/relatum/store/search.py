@@ -73,8 +73,7 @@ class Search:
             for where in dict.fromkeys(one.query.where for one in open_.values()):
                 some = {n: one for n, one in open_.items() if one.query.where == where}
                 probes = torch.stack([one.probe for one in some.values()])
-                names = ["id", "text", "vector", *self.columns.names.values()]
-                names += ["groups"] * any(one.groups for one in some.values())
+                names = ["id", "text", "vector", "groups", *self.columns.names.values()]
                 try:
                     tables = self.view.nearest(probes, names, where, limit)
                 except RelatumError as error:
@@ -99,7 +98,9 @@ class Search:
             odds = self.calibration.probability(query.weights, parts)
             if query.min_score is None or (odds or 0.0) >= query.min_score:
                 rank, metadata = query.offset + len(hits) + 1, self.columns.metadata(row)
-                hits.append(Hit(rank, row["id"], total, odds, row["text"], metadata))
+                is_linked = asked.is_tied(row) if query.item and asked.known else None
+                facts = row["text"], metadata, is_linked, asked.named(row)
+                hits.append(Hit(rank, row["id"], total, odds, *facts))
         return self._explained(hits, asked) if asked.item and hits else hits
 
     def _explained(self, hits: list[Hit], asked: Asked) -> list[Hit]:

@@ -36,6 +36,7 @@ class Asked:
     query: Query
     tokens: Tokens
     item: Item | None = None  # None: not to be explained
+    known: frozenset[str] = frozenset()  # the relations wanted, if the catalogue tells of them all
     groups: frozenset[str] = frozenset()
     linked: frozenset[str] = frozenset()
     vectors: Tensor = field(default_factory=lambda: torch.zeros(0))
@@ -54,9 +55,21 @@ class Asked:
 
     def is_hit(self, row: Mapping[str, Any]) -> bool:
         """Tell whether a row is another item than the source, and not to be left out."""
-        if row["id"] == self.query.item or row["id"] in self.linked:
-            return False
-        return not self.groups or self.groups.isdisjoint(row["groups"] or ())
+        is_left_out = self.query.exclude_linked and self.is_tied(row)
+        return row["id"] != self.query.item and not is_left_out
+
+    def is_tied(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether the catalogue links a row to the source."""
+        return row["id"] in self.linked or not self.groups.isdisjoint(row["groups"] or ())
+
+    def named(self, row: Mapping[str, Any]) -> dict[str, bool]:
+        """Return the names of a row's groups under the relations, and if the source is in them."""
+        found: dict[str, bool] = {}
+        for line in row["groups"] or ():
+            if line.partition("\t")[0] in self.known:
+                name = line.rpartition("\t")[2]
+                found[name] = found.get(name, False) or line in self.groups
+        return dict(sorted(found.items(), key=lambda pair: (not pair[1], pair[0])))
 
     def take(self, found: pa.Table) -> None:
         """Keep the new rows that are hits, best first.
@@ -64,7 +77,7 @@ class Asked:
         A later row never comes before an earlier one, however many are asked for: so pages have no
         doubles, even where an index finds other rows when it is asked for more.
         """
-        keys = found.select(["id", *["groups"] * bool(self.groups)]).to_pylist()
+        keys = found.select(["id", *["groups"] * self.query.exclude_linked]).to_pylist()
         rows = [n for n, row in enumerate(keys) if row["id"] not in self.seen and self.is_hit(row)]
         self.seen |= {row["id"] for row in keys}
         self.pages.append(found.take(pa.array(_in_order(found, keys, rows), pa.int64())))
@@ -83,20 +96,18 @@ def look_up(queries: Mapping[int, Query], view: View, model: Model) -> Sources:
     found = view.having([query.item or "" for query in queries.values()], names)
     tokens = read_tokens(model, found) if len(found) else None
     rows = {id: row for row, id in enumerate(found["id"].to_pylist())}
-    known = {way.text for way in directions(model.relations)}
     sources: Sources = {}
     for place, query in queries.items():
         row = rows.get(query.item or "")
         if row is None or tokens is None:
             sources[place] = view.missing(query.item or "")
             continue
-        asked = sources[place] = Asked(query, tokens[row : row + 1])
+        texts = _known(query, model)
+        asked = sources[place] = Asked(query, tokens[row : row + 1], known=texts or frozenset())
         if query.explain:
             asked.item = stored_item(found.slice(row, 1))
-        if query.exclude_linked:
-            texts = {text for text, weight in query.weights.items() if weight > 0}
-            links = found.select(["groups", "links"]).slice(row, 1).to_pylist()[0]
-            asked.groups, asked.linked = links_under(links, texts if texts <= known else None)
+        links = found.select(["groups", "links"]).slice(row, 1).to_pylist()[0]
+        asked.groups, asked.linked = links_under(links, texts)
     return sources
 
 
@@ -118,8 +129,17 @@ def encode(queries: Mapping[int, Query], model: Model) -> Sources:
     sources: Sources = {}
     for row, (place, query) in enumerate(queries.items()):
         item = items[row] if query.explain else None
-        sources[place] = Asked(query, tokens[row : row + 1], item)
+        known = _known(query, model) or frozenset()
+        sources[place] = Asked(query, tokens[row : row + 1], item, known)
     return sources
+
+
+def _known(query: Query, model: Model) -> frozenset[str] | None:
+    """Return the relations that are wanted; None where the model does not know them all."""
+    known = {way.text for way in directions(model.relations)}
+    texts = frozenset(text for text, weight in query.weights.items() if weight > 0 and text)
+    is_null = None in query.weights
+    return None if is_null or not texts <= known else texts
 
 
 def links_under(

@@ -41,7 +41,8 @@ class Store:
     """What `Store.build` and `Store.open` return. `len` counts its items.
 
     `relations` are those the model knows; `columns` gives the name that each metadata column of
-    the catalogue has in a filter.
+    the catalogue has in a filter; `texts` names those that hold texts, True for lists of them;
+    `about` the metadata column that tells who is linked under a relation, by its id, if one does.
     """
 
     def __init__(self, place: Place, model: Model, manifest: Manifest) -> None:
@@ -57,6 +58,8 @@ class Store:
         self._columns = Columns(list(self._latest().schema))
         self._calibration = Calibration.from_json(manifest.calibration)
         self.columns = self._columns.names
+        self.texts = self._columns.texts
+        self.about = manifest.about
 
     @staticmethod
     def build(
@@ -178,6 +181,13 @@ class Store:
     def count(self, where: str | None = None) -> int:
         """Return how many items pass an SQL filter."""
         return self._view().count(where)
+
+    def counts(self, key: str, most: int) -> dict[str, int]:
+        """Return how many items have each text of a metadata column, none if they are too many.
+
+        Only the first 100,000 items are looked at.
+        """
+        return self._view().counts(self.columns[key], most) if key in self.texts else {}
 
     def add(
         self, items: Sequence[Item], *, cache: Path | None = None, report: Report = silent

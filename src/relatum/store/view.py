@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Float
 from lancedb.index import BTree, IvfSq
 from lancedb.query import LanceVectorQueryBuilder
@@ -21,6 +22,7 @@ from torch import Tensor
 from relatum.errors import MissingItemError, StoreError, TableError
 
 INDEX_FROM = 50_000  # rows from which an approximate index is faster than looking at all
+COUNTED = 100_000  # rows looked at to count the values of a column
 PARTITION = 1024  # rows a partition of the index, about
 PROBES = 16  # partitions looked at, at least
 WORDS = 600  # of a filter, strings and listed numbers aside: some longer ones end the process
@@ -109,6 +111,16 @@ class View:
         """Return how many rows pass an SQL filter."""
         with lance_errors(self.path, where):
             return self.table.count_rows(where)
+
+    def counts(self, name: str, most: int) -> dict[str, int]:
+        """Return how many of the first `COUNTED` rows have each text, none if they are too many."""
+        with lance_errors(self.path):
+            column = self.table.search().select([name]).limit(COUNTED).to_arrow()[name]
+        if pa.types.is_list(column.type):
+            column = pc.call_function("list_flatten", [column])
+        found = column.drop_null().value_counts()
+        rows = found.to_pylist() if len(found) <= most else []
+        return {one["values"]: one["counts"] for one in rows}
 
     def index(self) -> None:
         """Give the vectors and the ids an index, where there are rows enough."""

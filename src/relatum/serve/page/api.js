@@ -34,7 +34,14 @@ export const relations = async () => (await call("/v1/relations")).json();
 
 export const health = async () => (await call("/health")).json();
 
-export const item = async (id) => (await call(`/v1/items/${encodeURIComponent(id)}`)).json();
+let last = {};
+
+// The page asks for the item it shows from several places.
+export function item(id) {
+  if (last.id !== id) last = { id, answer: call(`/v1/items/${encodeURIComponent(id)}`).then((answer) => answer.json()) };
+  last.answer.catch(() => { last = {}; });
+  return last.answer;
+}
 
 export async function browse(where, limit) {
   const words = new URLSearchParams({ limit, ...(where && { where }) });

@@ -54,6 +54,7 @@ export function walk(event) {
   const [x, y] = centre(here);
   let best = null;
   for (const card of document.querySelectorAll("#stage .card")) {
+    if (!card.checkVisibility()) continue;
     const [dx, dy] = centre(card).map((value, axis) => value - [x, y][axis]);
     const along = dx * step[0] + dy * step[1];
     const aside = Math.abs(dx * step[1]) + Math.abs(dy * step[0]);

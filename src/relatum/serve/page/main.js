@@ -2,14 +2,17 @@
 
 import * as api from "./api.js";
 import { arrange, focusCard, heat, make, nameOf, one, say, walk } from "./dom.js";
+import { condition, both, isOn as isFiltered, makeFilters, without } from "./filters.js";
 import { Panel, makeCard } from "./panel.js";
 import { goBack, isHome, source, state, write } from "./state.js";
 
 let known = []; // texts of the model's relations
+let about = new Map(); // the column that a relation's text is about
 let columns = []; // what may be filtered by
+let showFilter = () => {};
 let panels = [];
 let shown = 60; // pictures on the first page
-let chosen = null; // the relations to come back to after a search by words
+let chosen = { panels: [], guessed: [] }; // the relations to come back to after a search by words
 
 function go(change, isNew = true) {
   Object.assign(state, change);
@@ -18,25 +21,26 @@ function go(change, isNew = true) {
 }
 
 function pick(item) {
-  const panels = state.text ? chosen ?? [] : state.panels;
+  const { panels, guessed } = state.text ? chosen : state;
   scrollTo({ top: 0, behavior: "instant" });
-  return go({ item: item.id, text: null, file: null, panels });
+  return go({ item: item.id, text: null, file: null, panels, guessed });
 }
 
 function find(text) {
-  if (state.item) chosen = state.panels;
-  return go({ item: null, text, file: null, panels: [[]] }, isHome());
+  if (state.item) chosen = { panels: state.panels, guessed: state.guessed };
+  return go({ item: null, text, file: null, panels: [[]], guessed: [true] }, isHome());
 }
 
 function bring(file) {
   if (!file?.type.startsWith("image/")) return say("That is not a picture.");
-  return go({ item: null, text: null, file, panels: state.panels.length ? state.panels : [[]] });
+  return go({ item: null, text: null, file, ...(state.panels.length ? {} : { panels: [[]], guessed: [true] }) });
 }
 
 async function show() {
   document.body.classList.toggle("home", isHome());
   if (document.activeElement !== one("find")) one("find").value = state.text ?? "";
   one("source").hidden = isHome();
+  showFilter();
   await (isHome() ? showAll() : showOne());
 }
 
@@ -69,37 +73,64 @@ async function showAll() {
 }
 
 async function showOne() {
-  if (!state.panels.length) state.panels = [state.item && known.length ? [{ text: known[0], weight: 1 }] : []];
+  if (!state.panels.length) Object.assign(state, { panels: [state.item && known.length ? [{ text: known[0], weight: 1 }] : []], guessed: [true] });
   write({ isNew: false });
   const two = state.panels.length > 1;
   if (panels.length !== state.panels.length) {
-    const acts = { onpick: pick, onchange: () => write({ isNew: false }), onlook: lookBack };
-    panels = state.panels.map((_, place) => new Panel(place, known, acts));
+    const acts = { onpick: pick, onchange: () => write({ isNew: false }), onlook: lookBack, onput: compare, only };
+    panels = state.panels.map((_, place) => new Panel(place, { known, about }, acts));
     one("stage").replaceChildren(bar(), make("div", { className: two ? "panels two" : "panels" }, ...panels.map((panel) => panel.element)));
   }
   for (const toggle of document.querySelectorAll(".bar [data-name]")) toggle.setAttribute("aria-pressed", String(isOn(toggle.dataset.name)));
+  document.querySelector(".bar [data-name=differ]").hidden = !two;
+  document.querySelector(".panels").classList.toggle("differ", two && state.differs);
   await Promise.all([showSource(), ...panels.map((panel) => panel.show())]);
 }
 
-const isOn = (name) => ({ pair: state.panels.length > 1, mix: state.mixes, look: state.looks })[name];
+const isOn = (name) => ({ pair: state.panels.length > 1, differ: state.differs, mix: state.mixes, look: state.looks })[name];
+
+// Tell each of two lists what the other shows.
+function compare() {
+  panels.forEach((panel, place) => {
+    const others = panels[1 - place]?.hits ?? [];
+    panel.mark(others.length ? new Set(others.map(({ id }) => id)) : null);
+  });
+}
+
+// A button that leaves only what has a value, or all of it again.
+function only({ key, word }) {
+  const column = columns.find((one) => one.key === key && one.values.some(({ value }) => value === word));
+  if (!column) return null;
+  const words = condition(column, word);
+  const isPressed = isFiltered(words);
+  const press = async ({ target }) => {
+    const panel = target.closest(".panel");
+    await go({ where: both(without(column), isPressed ? "" : words) }, false);
+    [...panel.querySelectorAll(".told .toggle")].find((button) => button.textContent === target.textContent)?.focus();
+  };
+  return make("button", { type: "button", className: "toggle", "aria-pressed": String(isPressed), onclick: press }, `Only ${word}`);
+}
 
 function bar() {
   const toggle = (name, words, title, act) => make("button", { type: "button", className: "toggle", "data-name": name, title, onclick: act }, words);
   return make("div", { className: "bar" },
     make("button", { type: "button", className: "quiet", "aria-label": "All things", onclick: home }, "← ", make("span", {}, "All things")),
     toggle("pair", "Side by side", "Two relations beside each other", pair),
+    toggle("differ", "Only what differs", "Leave out what both lists show", () => go({ differs: !state.differs }, false)),
     toggle("mix", "Mix", "Weigh several relations", () => go({ mixes: !state.mixes }, false)),
     toggle("look", "Why?", "Show where the model looked", () => go({ looks: !state.looks }, false)));
 }
 
 function pair() {
   const [first, second] = state.panels;
-  if (second) return go({ panels: [first] }, false).then(() => document.querySelector("[data-name=pair]").focus());
-  const other = known.find((text) => text.includes("designer") && text !== first[0]?.text) ?? known.find((text) => text !== first[0]?.text);
-  return go({ panels: [first, other ? [{ text: other, weight: 1 }] : []] }, false).then(() => document.querySelector("[data-name=pair]").focus());
+  const [isGuess] = state.guessed;
+  if (second) return go({ panels: [first], guessed: [isGuess] }, false).then(() => document.querySelector("[data-name=pair]").focus());
+  const rest = known.filter((text) => text !== first[0]?.text);
+  const other = rest.find((text) => about.has(text)) ?? rest[0];
+  return go({ panels: [first, other ? [{ text: other, weight: 1 }] : []], guessed: [isGuess, true] }, false).then(() => document.querySelector("[data-name=pair]").focus());
 }
 
-const home = () => go({ item: null, text: null, file: null, panels: [] });
+const home = () => go({ item: null, text: null, file: null, panels: [], guessed: [] });
 
 async function showSource() {
   const place = one("source");
@@ -135,22 +166,6 @@ function lookBack(panel, hit) {
     mark.style.setProperty("--weight", Math.max(0, weight / most).toFixed(2));
     return [mark, word.endsWith(" ") ? "" : " "];
   }));
-}
-
-function showFilters() {
-  const quote = (value) => `'${value.replaceAll("'", "''")}'`;
-  const selects = columns.filter((column) => column.values.length > 1).map((column) => make("label", {}, column.key.replaceAll("_", " "),
-    make("select", { name: column.name, onchange: () => apply() }, make("option", { value: "" }, "any"), ...column.values.map((value) => make("option", { value }, value)))));
-  const box = make("input", { type: "text", maxLength: 1000, spellcheck: false, value: state.where, placeholder: "height_cm < 60", onchange: () => go({ where: box.value.trim() }, false) });
-  const apply = () => {
-    box.value = selects.map((label) => label.lastChild).filter((select) => select.value).map((select) => `${select.name} = ${quote(select.value)}`).join(" AND ");
-    go({ where: box.value }, false).then(mark);
-  };
-  const mark = () => one("filter").classList.toggle("on", Boolean(state.where));
-  const clear = make("button", { type: "button", className: "quiet", onclick: () => { selects.forEach((label) => { label.lastChild.value = ""; }); apply(); } }, "Clear");
-  one("filters").replaceChildren(...selects, make("label", { className: "wide" }, "or any condition", box), clear);
-  one("filters").onsubmit = (event) => { event.preventDefault(); box.blur(); };
-  mark();
 }
 
 function openFilters(isOpen) {
@@ -208,10 +223,11 @@ listen();
 try {
   const told = await api.relations();
   known = told.relations.flatMap(({ text, inverse }) => (inverse ? [text, inverse] : [text]));
+  about = new Map(told.relations.filter(({ id }) => id in told.about).map(({ id, text }) => [text, told.about[id]]));
   columns = told.columns;
 } catch (error) {
   say(error.message);
 }
-showFilters();
+showFilter = makeFilters(columns, (where) => go({ where }, false));
 await show();
 document.body.classList.add("ready");

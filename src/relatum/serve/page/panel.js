@@ -1,10 +1,12 @@
 // One relation, or a mix of them, and the neighbours under it.
 
-import { search, showPicture } from "./api.js";
+import { columnsOf, factsOf, label, sayValues, showValues, valuesOf } from "./about.js";
+import { item, search, showPicture } from "./api.js";
 import { arrange, heat, make, nameOf, say } from "./dom.js";
 import { source, state } from "./state.js";
 
 const PAGE = 24;
+const EVEN = 0.5; // from this probability on a hit is likely
 
 export function makeCard(item, { onpick, detail = null }) {
   const tile = make("span", { className: "tile" });
@@ -13,7 +15,7 @@ export function makeCard(item, { onpick, detail = null }) {
     className: "card", type: "button", tabIndex: -1, onclick: () => onpick(item),
     "aria-label": detail ? `${name}, ${detail}` : name,
   }, tile, make("span", { className: "name" }, name));
-  if (detail) card.append(make("span", { className: "detail" }, detail));
+  if (detail) card.append(make("span", { className: "values" }), make("span", { className: "detail" }, detail));
   if (item.has_image === false) tile.append(make("span", { className: "words" }, item.text ?? ""));
   else {
     const image = make("img", { alt: "", loading: "lazy", width: 160, height: 160 });
@@ -31,9 +33,10 @@ function sides(seen) {
 }
 
 export class Panel {
-  constructor(place, known, { onpick, onchange, onlook }) {
-    Object.assign(this, { place, known, onpick, onchange, onlook });
+  constructor(place, { known, about }, { onpick, onchange, onlook, onput, only }) {
+    Object.assign(this, { place, known, about, onpick, onchange, onlook, onput, only });
     this.cards = new Map();
+    this.hits = [];
     this.k = PAGE;
     this.input = make("textarea", {
       className: "relation", rows: 1, maxLength: 500, placeholder: "are alike in general", spellcheck: false,
@@ -47,12 +50,13 @@ export class Panel {
     });
     this.chips = make("div", { className: "chips", role: "group", "aria-label": "Known relations" });
     this.note = make("p", { className: "note", role: "alert", hidden: true });
+    this.told = make("div", { className: "told" });
     this.list = make("ul", { className: "cards" });
     this.more = make("button", { className: "quiet more", type: "button", hidden: true, onclick: () => this.grow() }, "More");
     const label = place ? "Neighbours under the second relation" : "Neighbours";
     this.element = make("section", { className: "panel", "aria-label": label },
       make("div", { className: "ask" }, make("span", { className: "lead" }, "Things that"), this.input),
-      this.chips, this.note, this.list, this.more);
+      make("div", { className: "pin" }, this.chips), this.told, this.note, this.list, this.more);
   }
 
   get terms() {
@@ -70,6 +74,7 @@ export class Panel {
 
   choose(text) {
     this.terms = text ? [{ text, weight: 1 }] : [];
+    state.guessed[this.place] = false;
     this.k = PAGE;
     this.onchange();
     this.show();
@@ -78,6 +83,7 @@ export class Panel {
   weigh(text, weight) {
     const rest = this.terms.filter((term) => term.text !== text);
     this.terms = weight ? [...rest, { text, weight }] : rest;
+    state.guessed[this.place] = false;
     this.say();
     this.later(() => { this.onchange(); this.refresh(); }, 120);
   }
@@ -111,6 +117,7 @@ export class Panel {
         this.input.value = text;
         this.choose(text);
         this.chips.querySelector("[aria-pressed=true]")?.focus({ preventScroll: true });
+        if (this.element.getBoundingClientRect().top < 0) this.element.scrollIntoView({ behavior: "instant" });
       },
     }, text || "are alike in general"));
   }
@@ -142,8 +149,11 @@ export class Panel {
     this.asked = new AbortController();
     this.element.setAttribute("aria-busy", "true");
     const query = { relation: this.relation(), k: this.k, explain: state.looks, ...(state.where && { where: state.where }) };
+    const origin = state.item ? item(state.item).catch(() => null) : null; // that it is not there is told beside
     try {
-      this.put((await search(source(), query, this.asked.signal)).hits);
+      const { hits } = await search(source(), query, this.asked.signal);
+      this.origin = await origin;
+      this.put(hits);
     } catch (error) {
       if (error.name === "AbortError") return;
       this.tell(error.message);
@@ -166,18 +176,72 @@ export class Panel {
       this.cards.set(hit.id, card);
       this.renew(card, hit, detail);
     }
-    const cards = [...this.cards.values()];
-    arrange(this.list, cards);
-    cards.forEach((card, place) => { card.firstChild.tabIndex = place ? -1 : 0; });
+    this.hits = hits;
+    this.onput();
+    arrange(this.list, this.rows());
     this.more.hidden = hits.length < this.k;
     if (hits.length) this.onlook(this, hits[0]);
     say(`${hits.length} neighbours that ${this.input.value || "are alike"}`);
   }
 
+  // The cards, and where they stop to be likely.
+  rows() {
+    const cards = [...this.cards.values()];
+    const chances = this.hits.map(({ probability }) => probability);
+    if (!chances.length || chances.includes(null)) return cards;
+    const last = chances.findLastIndex((chance) => chance >= EVEN) + 1;
+    if (last === chances.length) return cards;
+    const words = last ? "From here on unlikely: under 50\u00a0%" : `All unlikely: ${Math.round(100 * Math.max(...chances))}\u00a0% at best`;
+    cards.splice(last, 0, make("li", { className: "edge", title: "How often pairs that score so are linked in the catalogue" }, words));
+    return cards;
+  }
+
+  // Say on the cards what they have in common with the source, and what the other list has not.
+  mark(others) {
+    const keys = columnsOf(this.terms, this.about);
+    let isFirst = true;
+    for (const hit of this.hits) {
+      const card = this.cards.get(hit.id);
+      const button = card.firstChild;
+      const values = valuesOf(hit, keys, this.origin);
+      const isAlone = others !== null && !others.has(hit.id);
+      const badges = [hit.is_linked && "known link", isAlone && "only here"].filter(Boolean);
+      card.classList.toggle("both", others !== null && !isAlone);
+      button.querySelector(".values").replaceChildren(...showValues(values));
+      button.querySelectorAll(".badge").forEach((badge) => badge.remove());
+      button.firstChild.append(...badges.map((words) => make("span", { className: `badge ${words.split(" ")[0]}` }, words)));
+      const detail = button.querySelector(".detail").textContent;
+      button.setAttribute("aria-label", [nameOf(hit), ...sayValues(values), detail, ...badges].join(", "));
+      const isShown = !state.differs || isAlone || others === null;
+      button.tabIndex = isShown && isFirst ? 0 : -1;
+      isFirst &&= !isShown;
+    }
+    this.tellFacts(keys, others);
+  }
+
+  tellFacts(keys, others) {
+    const count = this.hits.length;
+    const own = factsOf(this.origin, keys);
+    const facts = keys.map((key) => {
+      const mine = own.filter((fact) => fact.key === key);
+      if (!mine.length) return `On the cards: ${label(key)}`;
+      const same = this.hits.filter((hit) => valuesOf(hit, [key], this.origin).some(({ isSame }) => isSame));
+      return `Same ${label(key)}, ${mine.map(({ word }) => word).join(" or ")}: ${same.length} of ${count}`;
+    });
+    const links = this.hits.filter((hit) => hit.is_linked).length;
+    if (this.hits.some((hit) => hit.is_linked !== null)) facts.push(`Known links: ${links} of ${count}`);
+    const alone = others && this.hits.filter((hit) => !others.has(hit.id)).length;
+    if (others) facts.push(alone ? `Only here: ${alone} of ${count}` : "Both lists show the same things");
+    const guess = this.terms.length ? "Chosen for you; choose another above." : "No relation is chosen yet; choose one above.";
+    this.told.replaceChildren(
+      ...(state.guessed[this.place] ? [make("p", { className: "guess" }, guess)] : []),
+      ...facts.map((words) => make("p", {}, words)),
+      ...own.slice(0, 3).map((fact) => this.only(fact)).filter(Boolean));
+  }
+
   renew(card, hit, detail) {
     const button = card.firstChild;
     button.querySelector(".detail").textContent = detail;
-    button.setAttribute("aria-label", `${nameOf(hit)}, ${detail}`);
     button.querySelector(".heat")?.remove();
     const image = button.querySelector("img");
     const grid = hit.explanation?.hit.grid;

@@ -24,8 +24,10 @@ function read() {
     text: words.get("text"),
     where: words.get("where") ?? "",
     looks: words.has("look"),
+    differs: words.has("differ"),
     panels: words.getAll("under").slice(0, 2).map(readPanel),
     mixes: words.has("mix"),
+    guessed: [0, 1].map((place) => words.getAll("guess").includes(String(place))), // the page chose these relations
   };
 }
 
@@ -34,8 +36,10 @@ export function write({ isNew }) {
   if (state.item) words.set("item", state.item);
   if (state.text) words.set("text", state.text);
   if (state.item || state.text) for (const terms of state.panels) words.append("under", writePanel(terms));
+  if (state.item || state.text) state.panels.forEach((_, place) => { if (state.guessed[place]) words.append("guess", place); });
   if (state.where) words.set("where", state.where);
   if (state.looks) words.set("look", "");
+  if (state.differs) words.set("differ", "");
   if (state.mixes) words.set("mix", "");
   const link = words.size ? `?${words}` : location.pathname;
   history[isNew ? "pushState" : "replaceState"](null, "", link);
