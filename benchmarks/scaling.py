@@ -1,7 +1,8 @@
 """What costs what as a catalogue grows: items, relations, links, tokens.
 
-Synthetic catalogues of texts, whose tokens are written into a cache: nothing is encoded. Each point
-is a process of its own; its peak memory is printed, and the exponent of each column.
+Synthetic catalogues of texts, whose tokens are written into a cache: nothing is encoded. Each stage
+is a process of its own; printed are its seconds, those of its processor time, its peak memory, of
+training also the share of a step that waits for pools and tokens, and the exponent of each column.
 
     python benchmarks/scaling.py [--parts items relations links tokens] [--largest 100000]
 """
@@ -82,25 +83,31 @@ def fill(catalogue: Catalogue, config: Config, cache: Path, tokens: int) -> None
         kept.write(keys, Part(values, mask, torch.randn(len(keys), 384, generator=chance)))
 
 
-def one_point(stage: str, folder: Path, facts: dict[str, Any]) -> float:
-    """Run a stage; return its seconds (of one step in training)."""
+def now() -> np.ndarray:
+    """Return the seconds of the clock and of the processor."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def one_point(stage: str, folder: Path, facts: dict[str, Any]) -> tuple[np.ndarray, float]:
+    """Run a stage; return its seconds (of one step in training), and the share of waiting."""
     sizes = {name: facts[name] for name in ("items", "relations", "links")}
     sets = [f"model.beta={facts['beta']}", f"tokens.text_tokens={facts['tokens']}"]
     config, catalogue = Config.load(sets=[*sets, f"training.steps={STEPS}"]), synthetic(**sizes)
     cache, model, vectors, store = (folder / n for n in ("cache", "model", "vectors", "store"))
-    begun = time.perf_counter()
+    begun = now()
     if stage == "fill":
         fill(catalogue, config, cache, facts["tokens"])
     elif stage == "train":
         run = prepare(catalogue, config, cache, silent)
-        begun = time.perf_counter()
+        begun = now()
+        waited = 0.0
         for _ in range(STEPS):
-            take_step(run)
+            waited += take_step(run).waited
             run.step += 1
-        seconds = (time.perf_counter() - begun) / STEPS
+        seconds = now() - begun
         validate(run)
         run.model.save(model)
-        return seconds
+        return seconds / STEPS, waited / seconds[0]
     elif stage == "embed":
         embed_folder(model, catalogue, vectors, cache=cache)
     elif stage == "index":
@@ -109,24 +116,25 @@ def one_point(stage: str, folder: Path, facts: dict[str, Any]) -> float:
     else:
         opened = Store.open(store)
         opened.search(item="i0")
-        begun = time.perf_counter()
+        begun = now()
         for number in range(1, 21):
             opened.search(item=f"i{number}", relation="go together in way number 0")
-        return (time.perf_counter() - begun) / 20
-    return time.perf_counter() - begun
+        return (now() - begun) / 20, 0.0
+    return now() - begun, 0.0
 
 
-def measure(part: str, facts: dict[str, Any], stages: list[str]) -> dict[str, tuple[float, float]]:
-    """Run every stage in a fresh process; return seconds and MB at the peak."""
+def measure(part: str, facts: dict[str, Any], stages: list[str]) -> dict[str, list[float]]:
+    """Run every stage in a fresh process; return both seconds and MB at the peak."""
     with tempfile.TemporaryDirectory() as folder:
-        found: dict[str, tuple[float, float]] = {}
+        found: dict[str, list[float]] = {}
         for stage in stages:
             words = [sys.executable, __file__, "--one", stage, folder, json.dumps(USUAL | facts)]
             done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
-            seconds, peak = map(float, done.stdout.split()[-2:])
-            found[stage] = seconds, peak
-            print(f"{part:<10} {facts[part]:>9,} {stage:<7} {seconds:>10.4f} s {peak:>7.0f} MB")
-            sys.stdout.flush()
+            *found[stage], waited = map(float, done.stdout.split()[-4:])
+            seconds, worked, peak = found[stage]
+            print(f"{part:<10} {facts[part]:>9,} {stage:<7} {seconds:>10.4f} s", end="")
+            print(f" {worked:>10.4f} s CPU {peak:>7.0f} MB", end="")
+            print(f"  {waited:.1%} waiting" if waited else "", flush=True)
         return found
 
 
@@ -139,10 +147,10 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.one:
         stage, folder, facts = chosen.one
-        seconds = one_point(stage, Path(folder), json.loads(facts))
+        seconds, waited = one_point(stage, Path(folder), json.loads(facts))
         # ru_maxrss would be that of the process it was started by, where that is larger
         status = Path("/proc/self/status").read_text()
-        print(seconds, int(status.partition("VmHWM:")[2].split()[0]) / 1024)
+        print(*seconds, int(status.partition("VmHWM:")[2].split()[0]) / 1024, waited)
         return
     stages = ["fill", "train", "embed", "index", "search"]
     for part in chosen.parts:
@@ -150,9 +158,9 @@ def main() -> None:
         rows = [measure(part, facts, stages) for facts in points]
         sizes = [facts[part] for facts in points]
         for stage in stages if len(points) > 1 else ():
-            times, peaks = zip(*(row[stage] for row in rows), strict=True)
-            slope, grown = (np.polyfit(np.log(sizes), np.log(v), 1)[0] for v in (times, peaks))
-            print(f"{stage}: time ~ {part}^{slope:.2f}, memory ~ {part}^{grown:.2f}", flush=True)
+            columns = zip(*(row[stage] for row in rows), strict=True)
+            slopes = [f"{part}^{np.polyfit(np.log(sizes), np.log(v), 1)[0]:.2f}" for v in columns]
+            print(f"{stage}: time ~ {slopes[0]}, CPU ~ {slopes[1]}, memory ~ {slopes[2]}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from conftest import Settings
 from processes import start, together
 from relatum import Catalogue, Config, Model, train
 from relatum.checkpoint import SNAPSHOTS_KEPT, newest_snapshot
+from relatum.train import run as run_room
+from relatum.train import step as step_room
 
 KILLS = 20
 
@@ -66,6 +68,18 @@ def test_a_snapshot_between_validations_is_gone_on_from(
     assert found is not None and found[1]["step"] == 8
     resumed = train(catalogue, config, tmp_path, resume=True, cache=cache)
     assert equal(resumed, train(catalogue, config, cache=cache))
+
+
+@pytest.mark.parametrize("tuning", ["frozen", "full"])
+def test_what_is_read_ahead_is_what_the_step_would_read(
+    tuning: str, catalogue: Catalogue, settings: Settings, cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(run_room, "HELD", 0)  # tokens are read from the cache's shards
+    config = settings(training__steps=6, tuning=tuning, model__beta=0.5)
+    ahead = train(catalogue, config, cache=cache)
+    monkeypatch.setattr(step_room, "_load_ahead", lambda run: step_room._load(run, run.step))
+    assert equal(ahead, train(catalogue, config, cache=cache))
 
 
 def stop_early(folder: Path, values: dict, cache: Path, output: Path) -> None:

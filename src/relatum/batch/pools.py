@@ -161,7 +161,9 @@ def draw_pool(
     targets = [_draw_target(links, row, rng) for row in anchors.tolist()]
     others = _draw_hard(links, anything, anchors[:hard], rng)
     rows = np.unique(np.concatenate([anchors, np.array(targets, dtype=np.int64), others]))
-    rest = np.setdiff1d(np.arange(len(degrees)), rows, assume_unique=True)
+    is_left = np.ones(len(degrees), dtype=bool)
+    is_left[rows] = False
+    rest = np.flatnonzero(is_left)
     fill = rng.choice(rest, size=min(len(rest), max(size - len(rows), 0)), replace=False)
     rows = np.concatenate([rows, fill])
     positives = _cut(links, rows)
@@ -191,8 +193,8 @@ def _draw_hard(
 ) -> np.ndarray:
     found: list[int] = []
     for row in anchors.tolist():
-        others = anything.indices[_row(anything, row)]
-        others = np.setdiff1d(others, links.indices[_row(links, row)])
-        if len(others):
-            found.append(int(rng.choice(others)))
+        linked = links.indices[_row(links, row)].tolist()
+        others = set(anything.indices[_row(anything, row)].tolist()).difference(linked)
+        if others:
+            found.append(int(rng.choice(sorted(others))))
     return np.array(found, dtype=np.int64)

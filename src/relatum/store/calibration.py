@@ -21,6 +21,7 @@ from relatum.scores import compare
 from relatum.store.columns import clean
 
 ITEMS = 600  # validation items at most: 360,000 pairs under each relation
+PAIRS = 4_000_000  # of all relations together that are fitted at once, at most
 
 
 @dataclass(frozen=True)
@@ -85,20 +86,26 @@ def calibrate(
     plain = model.condition(tokens, None)
     rows = {item.id: row for row, item in enumerate(items)}
     pairs = ~np.eye(len(items), dtype=bool)
-    known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    known: dict[str, tuple[float, float] | None] = {}
+    some: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    any_link = np.zeros(pairs.sum(), dtype=bool)
     ways = [way for way in directions(model.relations) if _has(catalogue, way.relation)]
+    share = PAIRS / max(len(ways) * len(any_link), 1)
+    is_kept = np.random.default_rng(0).random(len(any_link)) < share
     for done, way in enumerate(ways, 1):
         links = as_asked(linked(catalogue, way.relation, rows), way).toarray() > 0
         asked = model.condition(tokens, way.text)
-        known[way.text] = compare(asked, plain, "both").numpy()[pairs], links[pairs]
+        scores, are_linked = compare(asked, plain, "both").numpy()[pairs], links[pairs]
+        known[way.text] = _line(scores, are_linked)
+        some[way.text] = scores[is_kept], are_linked[is_kept]
+        any_link |= are_linked
         report("calibrate", done, len(ways), "")
     if not known:
         return Calibration()
-    any_link = np.any([links for _, links in known.values()], axis=0)
-    joined = [np.concatenate(column) for column in zip(*known.values(), strict=True)]
-    known[""] = compare(plain, plain, "both").numpy()[pairs], any_link
-    lines = {text: _line(*values) for text, values in known.items()}
-    return Calibration({t: line for t, line in lines.items() if line}, _line(*joined))
+    scores, are_linked = map(np.concatenate, zip(*some.values(), strict=True))
+    known[""] = _line(compare(plain, plain, "both").numpy()[pairs], any_link)
+    lines = {text: line for text, line in known.items() if line}
+    return Calibration(lines, _line(scores, are_linked))
 
 
 def _has(catalogue: Catalogue, relation: str) -> bool:

@@ -29,10 +29,10 @@ def tell_apart(run: Run, pool: Pool, tokens: Tokens, chance: np.random.Generator
     model, themes, loss = run.model.conditioner, run.themes[:-1], run.config.loss
     is_own = isinstance(model, Conditioner) and not run.recipe.symmetric  # no rival's
     is_wanted = loss.relations > 0 and loss.inter_item and run.config.model.conditioned
+    picked = chance.permutation(len(themes))[:RELATIONS]
     ends = chance.permutation(np.argwhere(pool.positives))[:PAIRS].T
     if not is_own or not is_wanted or len(themes) < 2 or not ends.size:
         return torch.zeros((), device=run.device)
-    picked = chance.permutation(len(themes))[:RELATIONS]
     asks = [themes[pick].whole[0] for pick in picked.tolist()]
     truth = np.stack([np.asarray(ask.links[*pool.rows[ends]]) > 0 for ask in asks], axis=1)
     share_pool(len(pool.rows))

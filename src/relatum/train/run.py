@@ -7,6 +7,7 @@ This file does not know what a step does.
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ class Run:
     best_step: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
     best_encoder: dict[str, Tensor] = field(default_factory=dict)
+    reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    ahead: dict[int, Future] = field(default_factory=dict)  # what it reads, by step
 
     @property
     def config(self) -> Config:

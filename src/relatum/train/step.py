@@ -7,7 +7,7 @@ This file does not know of folders.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,25 +20,25 @@ from relatum.encoders.tuning import tuned_tensors
 from relatum.loss import Losses
 from relatum.protocols.contestant import Participants, from_model
 from relatum.protocols.retrieval import METRICS, measure
-from relatum.train.feed import asked, feed, tuned_now
+from relatum.train.feed import Back, asked, feed, tuned_now
 from relatum.train.kinds import tell_apart
 from relatum.train.run import Run
 from relatum.train.watch import Taken, Validation, spread
+
+# what chance is left, torch's seed, the pools and their tokens
+Loaded = tuple[np.random.Generator, int, list[Pool], list[tuple[Tokens, Back]]]
 
 
 def take_step(run: Run) -> Taken:
     """Draw pools, contrast them, and step; all chance depends on the seed and the step alone."""
     begun = time.perf_counter()
-    settings = run.config.training
-    chance = np.random.default_rng([settings.seed, run.step])
-    torch.manual_seed(int(chance.integers(2**62)))
+    chance, seed, pools, feeds = _load_ahead(run)
+    waited = time.perf_counter() - begun
+    torch.manual_seed(seed)
     _set_rate(run)
     run.model.conditioner.train()
     run.optimiser.zero_grad(set_to_none=True)
-    pools = list(_draw_pools(run, chance))
-    drawn = time.perf_counter()
-    feeds = [feed(run, pool, number) for number, pool in enumerate(pools)]
-    fed = time.perf_counter() if run.config.tuning.is_frozen else drawn
+    feeds = feeds or _feed_all(run, pools)
     pairs = zip(pools, feeds, strict=True)
     losses = Losses.mean([_pool_losses(run, pool, tokens) for pool, (tokens, _) in pairs])
     told = tell_apart(run, pools[-1], feeds[-1][0], chance)
@@ -53,7 +53,30 @@ def take_step(run: Run) -> Taken:
     anchors = [pool.positives.sum() / max(pool.positives.any(1).sum(), 1) for pool in pools]
     items = sum(len(pool.rows) for pool in pools)
     terms = {**losses.numbers(), "relations": float(told.detach())}
-    return Taken(terms, norm, items, float(np.mean(anchors)), fed - begun)
+    return Taken(terms, norm, items, float(np.mean(anchors)), waited)
+
+
+def _load_ahead(run: Run) -> Loaded:
+    """Return what this step is made of, and have the next one's read by another thread."""
+    ready = run.ahead.pop(run.step, None)
+    loaded = ready.result() if ready else _load(run, run.step)
+    run.ahead.clear()
+    if run.step + 1 < run.config.training.steps:
+        run.ahead[run.step + 1] = run.reader.submit(_load, run, run.step + 1)
+    return loaded
+
+
+def _load(run: Run, step: int) -> Loaded:
+    """Draw a step's pools and read their tokens; tuned encoders run later, in the step."""
+    chance = np.random.default_rng([run.config.training.seed, step])
+    seed = int(chance.integers(2**62))
+    pools = list(_draw_pools(run, chance))
+    feeds = _feed_all(run, pools) if run.config.tuning.is_frozen else []
+    return chance, seed, pools, feeds
+
+
+def _feed_all(run: Run, pools: Sequence[Pool]) -> list[tuple[Tokens, Back]]:
+    return [feed(run, pool, number) for number, pool in enumerate(pools)]
 
 
 def _finish_gradients(run: Run) -> float:
