@@ -215,10 +215,10 @@ def test_a_line_says_where_hits_stop_to_be_likely(page: Page) -> None:
     visit(page, f"/?item=i000&under={SAME}")
     names(page)
     rows = page.locator(".cards > li")
-    expect(rows.nth(3)).to_have_text("From here on unlikely: under 50 %")
+    expect(rows.nth(3)).to_have_text("Unsure from here on: under 50 %")
     told[:] = [0.09, 0.08]
     visit(page, f"/?item=i000&under={SAME}")
-    expect(rows.first).to_have_text("All unlikely: 9 % at best")
+    expect(rows.first).to_have_text("Unsure of all: 9 % at best")
     for sure in ([0.9, 0.5], [None, None]):
         told[:] = sure
         visit(page, f"/?item=i000&under={SAME}")
@@ -244,7 +244,7 @@ def test_what_the_page_chose_itself_it_says(page: Page) -> None:
     assert page.locator(".panel").first.locator(".guess").count() == 0
     visit(page)
     page.get_by_label("Find a thing").fill("red ball")
-    expect(page.locator(".guess")).to_have_text("No relation is chosen yet; choose one above.")
+    expect(page.locator(".guess")).to_have_text("Alike in general; choose a relation above.")
 
 
 def test_one_press_leaves_what_has_the_same_value(page: Page) -> None:
@@ -259,6 +259,38 @@ def test_one_press_leaves_what_has_the_same_value(page: Page) -> None:
     expect(page.get_by_label("or any condition")).to_have_value("size < 3 AND colour = 'red'")
     button.click()
     expect(page.get_by_label("or any condition")).to_have_value("size < 3")
+
+
+def test_a_filter_is_told_and_taken_away_where_the_results_are(page: Page) -> None:
+    visit(page, f"/?item=i000&under={SAME}&where=colour = 'red'")
+    strip = page.locator("#filtered")
+    expect(strip).to_contain_text("Only where colour = 'red'")
+    strip.get_by_role("button", name="Show all again").click()
+    expect(strip).to_be_hidden()
+    assert "≠ blue" in card_texts(page, ".values")
+
+
+def test_that_nothing_else_has_the_value_is_said(page: Page) -> None:
+    def answer(route: Route) -> None:
+        body = route.fetch().json()
+        colours = next(one for one in body["columns"] if one["key"] == "colour")["values"]
+        next(one for one in colours if one["value"] == "red")["count"] = 1
+        route.fulfill(json=body)
+
+    page.route("**/v1/relations", answer)
+    visit(page, f"/?item=i000&under={SAME}")
+    expect(page.locator(".told")).to_contain_text("Nothing else has colour red.")
+    assert page.get_by_role("button", name="Only red").count() == 0
+
+
+def test_a_relation_says_whether_it_is_new_and_which_way_it_goes(page: Page) -> None:
+    visit(page, f"/?item=i000&under={SAME}")
+    expect(page.locator(".lead")).to_have_text("Things that")
+    expect(page.locator(".told")).not_to_contain_text("New to the model")
+    visit(page, "/?item=i000&under=are made of wood")
+    expect(page.locator(".told")).to_contain_text("New to the model")
+    visit(page, "/?item=i000&under=is larger than")
+    expect(page.locator(".lead")).to_have_text("This thing")
 
 
 def test_menus_count_and_long_ones_are_typed(page: Page) -> None:

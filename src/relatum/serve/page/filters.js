@@ -54,5 +54,8 @@ export function makeFilters(columns, onchange) {
     for (const { column, field } of menus) field.value = column.values.find(({ value }) => isOn(condition(column, value)))?.value ?? "";
     box.value = state.where;
     one("filter").classList.toggle("on", Boolean(state.where));
+    const drop = make("button", { type: "button", className: "quiet", onclick: () => onchange("") }, "Show all again");
+    one("filtered").replaceChildren(...(state.where ? [`Only where ${state.where.replaceAll("\"", "")} `, drop] : []));
+    one("filtered").hidden = !state.where;
   };
 }

@@ -1,5 +1,6 @@
 // The page: pick a thing, choose a relation, watch the neighbours change.
 
+import { label } from "./about.js";
 import * as api from "./api.js";
 import { arrange, focusCard, heat, make, nameOf, one, say, walk } from "./dom.js";
 import { condition, both, isOn as isFiltered, makeFilters, without } from "./filters.js";
@@ -8,6 +9,7 @@ import { goBack, isHome, source, state, write } from "./state.js";
 
 let known = []; // texts of the model's relations
 let about = new Map(); // the column that a relation's text is about
+let directed = new Set(); // texts that say what the thing picked is to the others
 let columns = []; // what may be filtered by
 let showFilter = () => {};
 let panels = [];
@@ -78,7 +80,7 @@ async function showOne() {
   const two = state.panels.length > 1;
   if (panels.length !== state.panels.length) {
     const acts = { onpick: pick, onchange: () => write({ isNew: false }), onlook: lookBack, onput: compare, only };
-    panels = state.panels.map((_, place) => new Panel(place, { known, about }, acts));
+    panels = state.panels.map((_, place) => new Panel(place, { known, about, directed }, acts));
     one("stage").replaceChildren(bar(), make("div", { className: two ? "panels two" : "panels" }, ...panels.map((panel) => panel.element)));
   }
   for (const toggle of document.querySelectorAll(".bar [data-name]")) toggle.setAttribute("aria-pressed", String(isOn(toggle.dataset.name)));
@@ -101,6 +103,7 @@ function compare() {
 function only({ key, word }) {
   const column = columns.find((one) => one.key === key && one.values.some(({ value }) => value === word));
   if (!column) return null;
+  if (state.item && column.values.find(({ value }) => value === word).count === 1) return make("p", {}, `Nothing else has ${label(key)} ${word}.`);
   const words = condition(column, word);
   const isPressed = isFiltered(words);
   const press = async ({ target }) => {
@@ -224,6 +227,7 @@ try {
   const told = await api.relations();
   known = told.relations.flatMap(({ text, inverse }) => (inverse ? [text, inverse] : [text]));
   about = new Map(told.relations.filter(({ id }) => id in told.about).map(({ id, text }) => [text, told.about[id]]));
+  directed = new Set(told.relations.flatMap(({ text, inverse }) => (inverse ? [text, inverse] : [])));
   columns = told.columns;
 } catch (error) {
   say(error.message);

@@ -33,8 +33,8 @@ function sides(seen) {
 }
 
 export class Panel {
-  constructor(place, { known, about }, { onpick, onchange, onlook, onput, only }) {
-    Object.assign(this, { place, known, about, onpick, onchange, onlook, onput, only });
+  constructor(place, { known, about, directed }, { onpick, onchange, onlook, onput, only }) {
+    Object.assign(this, { place, known, about, directed, onpick, onchange, onlook, onput, only });
     this.cards = new Map();
     this.hits = [];
     this.k = PAGE;
@@ -53,9 +53,10 @@ export class Panel {
     this.told = make("div", { className: "told" });
     this.list = make("ul", { className: "cards" });
     this.more = make("button", { className: "quiet more", type: "button", hidden: true, onclick: () => this.grow() }, "More");
+    this.lead = make("span", { className: "lead" });
     const label = place ? "Neighbours under the second relation" : "Neighbours";
     this.element = make("section", { className: "panel", "aria-label": label },
-      make("div", { className: "ask" }, make("span", { className: "lead" }, "Things that"), this.input),
+      make("div", { className: "ask" }, this.lead, this.input),
       make("div", { className: "pin" }, this.chips), this.told, this.note, this.list, this.more);
   }
 
@@ -108,6 +109,7 @@ export class Panel {
     const words = this.terms.map(({ text, weight }, place) => sign(weight, place) + size(weight) + text);
     if (document.activeElement !== this.input) this.input.value = words.join(" ");
     this.input.readOnly = this.terms.length > 1;
+    this.lead.textContent = this.directed.has(this.terms[0]?.text) ? "This thing" : "Things that";
   }
 
   buttons() {
@@ -191,7 +193,7 @@ export class Panel {
     if (!chances.length || chances.includes(null)) return cards;
     const last = chances.findLastIndex((chance) => chance >= EVEN) + 1;
     if (last === chances.length) return cards;
-    const words = last ? "From here on unlikely: under 50\u00a0%" : `All unlikely: ${Math.round(100 * Math.max(...chances))}\u00a0% at best`;
+    const words = last ? "Unsure from here on: under 50\u00a0%" : `Unsure of all: ${Math.round(100 * Math.max(...chances))}\u00a0% at best`;
     cards.splice(last, 0, make("li", { className: "edge", title: "How often pairs that score so are linked in the catalogue" }, words));
     return cards;
   }
@@ -232,7 +234,8 @@ export class Panel {
     if (this.hits.some((hit) => hit.is_linked !== null)) facts.push(`Known links: ${links} of ${count}`);
     const alone = others && this.hits.filter((hit) => !others.has(hit.id)).length;
     if (others) facts.push(alone ? `Only here: ${alone} of ${count}` : "Both lists show the same things");
-    const guess = this.terms.length ? "Chosen for you; choose another above." : "No relation is chosen yet; choose one above.";
+    const guess = this.terms.length ? "Chosen for you; choose another above." : "Alike in general; choose a relation above.";
+    if (this.terms.some(({ text }) => !this.known.includes(text))) facts.push("New to the model: it goes by the words, and may be wrong");
     this.told.replaceChildren(
       ...(state.guessed[this.place] ? [make("p", { className: "guess" }, guess)] : []),
       ...facts.map((words) => make("p", {}, words)),
