@@ -31,6 +31,7 @@ def main() -> None:
             for k in range(chosen.repeats)
         ]
         tokens = encode_items(items, encoder, reduction, cache=Path(folder))
+        kept = sum(path.stat().st_size for path in Path(folder, "tokens").rglob("*.safetensors"))
     model = Model(config, encoder, reduction)
     thousand = torch.arange(1000) % len(items)
     many: Tokens = tokens[thousand]
@@ -52,6 +53,7 @@ def main() -> None:
         "min / median / max"
     )
     print(f"conditioner                                   {weights / 1e6:.2f} M parameters")
+    print(f"token cache, bytes an item                    {kept / len(items):.0f}")
     print(f"encode, ms an item (decode, encode, cache)    {spread([1e3 * t for t in per_item])}")
     print(f"condition, ms an item and relation            {spread(one)}")
     print(f"condition : encode, an item and relation      {spread(ratios)}")
