@@ -27,11 +27,12 @@ def tell_apart(run: Run, pool: Pool, tokens: Tokens, chance: np.random.Generator
     settles: that a pair's cosine is higher under the relation that links it than under others.
     """
     model, themes, loss = run.model.conditioner, run.themes[:-1], run.config.loss
-    is_own = isinstance(model, Conditioner) and not run.recipe.symmetric  # no rival's
     is_wanted = loss.relations > 0 and loss.inter_item and run.config.model.conditioned
     picked = chance.permutation(len(themes))[:RELATIONS]
     ends = chance.permutation(np.argwhere(pool.positives))[:PAIRS].T
-    if not is_own or not is_wanted or len(themes) < 2 or not ends.size:
+    if not is_wanted or run.recipe.symmetric or len(themes) < 2 or not ends.size:
+        return torch.zeros((), device=run.device)
+    if not isinstance(model, Conditioner):  # a rival has its own loss
         return torch.zeros((), device=run.device)
     asks = [themes[pick].whole[0] for pick in picked.tolist()]
     truth = np.stack([np.asarray(ask.links[*pool.rows[ends]]) > 0 for ask in asks], axis=1)
