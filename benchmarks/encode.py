@@ -5,6 +5,7 @@ python benchmarks/encode.py [--items 256] [--repeats 5]
 
 import argparse
 import importlib.util
+import itertools
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 from relatum import Catalogue, Config, Item
 from relatum.encoders import Reduction, Starter, encode_items, find_reduction
-from relatum.encoders.starter import AT_ONCE, _pixels
+from relatum.encoders.starter import AT_ONCE, _image_tower, _pixels
 from relatum.items import image_bytes, read_image
 from timing import spread, timed
 
@@ -46,10 +47,11 @@ def ways(items: list[Item], encoder: Starter, reduction: Reduction, side: str) -
             _pixels([read_image(item) for item in items[start : start + 32]])
             for start in range(0, len(items), 32)
         ]
-        tower = encoder.image_tower
-        for size in (32, AT_ONCE):
+        theirs = _image_tower().to(memory_format=torch.channels_last)  # pyright: ignore
+        towers = {"forward alone": encoder.image_tower, "as the package has it": theirs}
+        for (name, tower), size in itertools.product(towers.items(), (32, AT_ONCE)):
             some = [part for one in ready for part in one.split(size)]
-            found[f"forward alone, {size} at a time"] = lambda some=some: [
+            found[f"{name}, {size} at a time"] = lambda some=some, tower=tower: [
                 tower.extract_features(one)  # pyright: ignore
                 for one in some
             ]
@@ -93,7 +95,7 @@ def main() -> None:
         for name, taken in seconds.items():
             ratios = [theirs / own for theirs, own in zip(taken, mine, strict=True)]
             rate = spread([len(items) / one for one in taken])
-            print(f"{side}s a second, {name:<26} {rate:<28} relatum: {spread(ratios)} of it")
+            print(f"{side}s a second, {name:<35} {rate:<28} relatum: {spread(ratios)} of it")
     steps(every, encoder)
 
 

@@ -82,3 +82,23 @@ def test_a_map_of_its_own_starts_as_none_and_moves_told_vectors_alone() -> None:
         torch.nn.init.zeros_(tower.weights.weight)  # what still moves is the text's own words
     moved = own(ITEMS, NEW).text - plain(ITEMS, NEW).text
     assert moved.abs().max() > 0.01
+
+
+@pytest.mark.parametrize("changed", [{}, {"beta": 0.5}, {"conditioned": False}])
+def test_cosines_without_vectors_are_those_of_the_vectors(changed: dict) -> None:
+    module = made(words=2.0, own_relation_map=True, **changed)
+    gaps = Part(ITEMS.image.tokens, ITEMS.image.mask.clone(), ITEMS.image.pooled)
+    gaps.mask[:9] = False  # items without an image
+    items, texts = Tokens(gaps, ITEMS.text), Part.join([KNOWN, NEW])
+    rows, others = torch.tensor([0, 3, 3, 12, 29]), torch.randn(5, 16)
+    long = (module.under(module.map(items), items, texts).both[:, rows] * others).sum(-1)
+    short = module.cosines(module.map(items), items, texts, rows, others)
+    assert torch.allclose(short, long.expand(short.shape), atol=1e-5)
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    pulls = [
+        torch.autograd.grad(found.square().sum(), weights, allow_unused=True)
+        for found in (long, short)
+    ]
+    for one, other in zip(*pulls, strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or torch.allclose(one, other, atol=1e-4)

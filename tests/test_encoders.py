@@ -26,6 +26,7 @@ from relatum.encoders import (
 from relatum.encoders.cache import RECORD_LIMIT
 from relatum.encoders.encoder import Side
 from relatum.encoders.reduction import fit_projection, pool_words
+from relatum.encoders.starter import _folded, _image_tower
 from relatum.errors import DataError, EncoderError
 from relatum.items import text_key
 
@@ -86,6 +87,15 @@ def test_the_starter_pair_knows_a_lamp_from_a_dog() -> None:
         pooled = starter.encode_texts(["a lamp", "a desk light", "a small dog"]).pooled
     near = torch.nn.functional.normalize(pooled, dim=-1)
     assert near[0] @ near[1] > near[0] @ near[2] + 0.2
+
+
+def test_the_folded_tower_gives_what_the_package_gives() -> None:
+    theirs, pixels = _image_tower(), torch.rand(2, 3, 224, 224) * 2 - 1
+    with torch.inference_mode():
+        expected = theirs.extract_features(pixels)  # pyright: ignore
+        folded = _folded(theirs)
+        assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in folded.modules())
+        assert torch.allclose(folded.extract_features(pixels), expected, atol=1e-3)  # pyright: ignore
 
 
 def test_a_changed_item_alone_is_encoded_again(

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
 from relatum.batch import Part, Tokens, Vectors
@@ -10,7 +13,13 @@ from relatum.catalogue import Catalogue, Direction, Group, Relation
 from relatum.items import Item
 from relatum.protocols.classes import class_texts, classify, find_columns
 from relatum.protocols.contestant import Contestant, Participants
-from relatum.protocols.pairs import draw_pairs, judge_validity, predict_types, probe_types
+from relatum.protocols.pairs import (
+    draw_pairs,
+    fit_probe,
+    judge_validity,
+    predict_types,
+    probe_types,
+)
 from relatum.protocols.questions import Questions, build_questions
 
 COUNT = 120
@@ -103,6 +112,17 @@ def test_a_probe_reads_the_type_off_plain_vectors(
     pairs = draw_pairs(questions)
     assert probe_types(seer(catalogue, 0.05), asked, pairs).top1.mean() > 0.9
     assert probe_types(deaf(), asked, pairs).top1.mean() < 0.75
+
+
+def test_what_the_rows_do_not_span_changes_no_answer() -> None:
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(40, 90)), rng.integers(3, size=40)
+    model = LogisticRegression(C=0.01, max_iter=1000)
+    plain = make_pipeline(StandardScaler(), model).fit(features, labels)
+    turned = fit_probe(features, labels, scaled=True, strength=0.01)
+    assert turned[:-1].transform(features).shape == (40, 40)
+    new = rng.normal(size=(50, 90))
+    assert np.allclose(turned.predict_proba(new), plain.predict_proba(new), atol=1e-3)
 
 
 def test_validity_tells_true_links_from_false_ones(

@@ -19,6 +19,7 @@ from relatum import model as model_room
 from relatum.checkpoint import newest_snapshot
 from relatum.errors import CheckpointError, DataError, RelatumError
 from relatum.loss import Losses
+from relatum.train.run import one_reader
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,13 @@ def test_many_relations_at_once_give_what_each_gives_alone(
     dim = made.config.model.dim
     assert made.condition_many(tokens, []).shape == (0, 48, dim)
     assert made.condition_many(tokens[:0], texts).shape == (5, 0, dim)
+
+
+def test_what_reads_ahead_leaves_the_other_threads_alone() -> None:
+    before, reader = torch.get_num_threads(), one_reader()
+    reader.submit(lambda: torch.ones(1000, 1000).sum()).result()  # would set the thread's default
+    assert reader.submit(torch.get_num_threads).result() == 1
+    assert torch.get_num_threads() == before
 
 
 def test_without_conditioning_every_relation_is_the_null_relation(

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -107,20 +107,51 @@ class Conditioner(nn.Module):
             out[:] = self.under(maps, tokens, relations).both
             return
         told, (image, text) = self._read(relations), (part[0] for part in maps)
+        amounts = (one.unsqueeze(-1) for one in self._amounts(told, image, text, tokens))
+        parts = zip(out, *amounts, told.image, told.text, told.pull, strict=True)
+        for vectors, i, t, p, by_image, by_text, pull in parts:
+            torch.mul(image, by_image, out=vectors).mul_(i)
+            vectors.addcmul_(text * by_text, t).addcmul_(p, pull)
+
+    def cosines(
+        self,
+        maps: Maps,
+        tokens: Tokens,
+        relations: Part,
+        rows: Int64[Tensor, " pairs"],
+        others: Float[Tensor, "pairs dim"],
+    ) -> Float[Tensor, "relations pairs"]:
+        """Return the cosines of the fused vectors of `rows` of `under` with other vectors.
+
+        As in `fuse`, no vector is made where beta is 1: a cosine is a sum of inner products.
+        """
+        if self.config.beta < 1 or not self.config.conditioned:
+            return (self.under(maps, tokens, relations).both[:, rows] * others).sum(-1)
+        told, (image, text) = self._read(relations), (part[0][rows] for part in maps)
+        i, t, p = self._amounts(told, image, text, tokens[rows])
+        by_image, by_text, pull = told.image[:, 0], told.text[:, 0], told.pull[:, 0]
+        found = i * (by_image @ (image * others).T) + t * (by_text @ (text * others).T)
+        return found + p * (pull @ others.T)
+
+    def _amounts(
+        self,
+        told: "_Told",
+        image: Float[Tensor, "batch dim"],
+        text: Float[Tensor, "batch dim"],
+        tokens: Tokens,
+    ) -> tuple[Float[Tensor, "relations batch"], ...]:
+        """Return how much of the weighed image, of the weighed text and of the pull is fused."""
         by_image, by_text, pull = told.image[:, 0], told.text[:, 0], told.pull[:, 0]
         ii, tt = by_image.square() @ image.square().T, by_text.square() @ text.square().T
         it = (by_image * by_text) @ (image * text).T
         ip, tp = (by_image * pull) @ image.T, (by_text * pull) @ text.T
         pp, share = pull.square().sum(-1, keepdim=True), told.share[:, 0]
-        i, i_pull = _amounts(ii, ip, pp, (1 - share) * tokens.image.present)
-        t, t_pull = _amounts(tt, tp, pp, share * tokens.text.present)
+        i, i_pull = _scaled(ii, ip, pp, (1 - share) * tokens.image.present)
+        t, t_pull = _scaled(tt, tp, pp, share * tokens.text.present)
         p = i_pull + t_pull
         square = i * i * ii + t * t * tt + p * p * pp + 2 * (i * t * it + i * p * ip + t * p * tp)
-        i, t, p = (amount * square.clamp_min(TINY).rsqrt() for amount in (i, t, p))
-        rows = zip(out, i.unsqueeze(-1), by_image, t.unsqueeze(-1), by_text, p, pull, strict=True)
-        for vectors, much, weights, more, others, rest, towards in rows:
-            torch.mul(image, weights, out=vectors).mul_(much)
-            vectors.addcmul_(text * others, more).addr_(rest, towards)
+        length = square.clamp_min(TINY).rsqrt()
+        return i * length, t * length, p * length
 
     def _read(self, relations: Part) -> "_Told":
         known_as = self._known_as(relations.pooled).unsqueeze(1)
@@ -211,7 +242,7 @@ class _Told:
     share: Float[Tensor, "relations 1 1"]
 
 
-def _amounts(
+def _scaled(
     square: Float[Tensor, "relations batch"],
     along: Float[Tensor, "relations batch"],
     pull: Float[Tensor, "relations 1"],

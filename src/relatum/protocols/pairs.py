@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from relatum.protocols.contestant import Contestant, Participants
 from relatum.protocols.questions import Questions
@@ -97,7 +97,7 @@ def probe_types(
     for fitted, judged in _halves(pairs.sources, pairs.targets, len(asked.items), seed):
         if len(np.unique(pairs.asked[fitted])) < 2:
             continue
-        probe = _probe().fit(features[fitted], pairs.asked[fitted])
+        probe = _probe(features[fitted], pairs.asked[fitted])
         made = np.zeros((len(judged), pairs.truth.shape[1]))
         made[:, probe.classes_] = probe.predict_proba(features[judged])
         scores[judged] = made
@@ -153,7 +153,7 @@ def judge_validity(
     probed = np.full(len(truth), np.nan)
     for fitted, judged in _halves(ends[:, 0], ends[:, 1], len(asked.items), seed):
         if len(np.unique(truth[fitted])) == 2 and len(judged):
-            probe = _probe().fit(features[fitted], truth[fitted])
+            probe = _probe(features[fitted], truth[fitted])
             probed[judged] = probe.predict_proba(features[judged])[:, 1]
     done = ~np.isnan(probed)
     return Validity(truth[done], probed[done], features[done].sum(1))
@@ -180,5 +180,21 @@ def _claims(
     return np.concatenate(features), np.concatenate(truths), np.concatenate(ends)
 
 
-def _probe() -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+def fit_probe(
+    features: Float[np.ndarray, "rows width"], labels: np.ndarray, *, scaled: bool, strength: float
+) -> Pipeline:
+    """Fit a logistic regression; `strength` is its C, `scaled` brings all features to deviation 1.
+
+    Of more features than rows only what the rows span is looked at, which changes no answer.
+    """
+    scale = (StandardScaler() if scaled else FunctionTransformer()).fit(features)
+    turn = np.eye(features.shape[1], dtype=features.dtype)
+    if len(features) < features.shape[1]:
+        turn = np.linalg.qr(np.asarray(scale.transform(features)).T)[0]
+    turned = FunctionTransformer(lambda some: some @ turn)
+    model = LogisticRegression(C=strength, max_iter=1000)
+    return make_pipeline(scale, turned, model).fit(features, labels)
+
+
+def _probe(features: np.ndarray, labels: np.ndarray) -> Pipeline:
+    return fit_probe(features, labels, scaled=True, strength=0.01)

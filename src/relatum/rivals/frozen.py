@@ -41,7 +41,7 @@ def concatenated(model: Model) -> Contestant:
         if direction is None:
             return text
         told = [(item.text or "", direction.text) for item in asked.items]
-        new = list(dict.fromkeys(pair for pair in told if pair not in known))
+        new = sorted({pair for pair in told if pair not in known}, key=lambda pair: len(pair[0]))
         for start in range(0, len(new), 64):
             some = new[start : start + 64]
             part = encode_texts([f"{a} {b}" for a, b in some], model.encoder, model.reduction)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from relatum.batch import Part, Pool, Tokens
 from relatum.conditioner import Conditioner
-from relatum.distributed import gather, share_pool
+from relatum.distributed import add_up, gather, rank, share_pool
 from relatum.loss import contrast
 from relatum.train.feed import asked
 from relatum.train.run import Run
@@ -38,10 +38,12 @@ def tell_apart(run: Run, pool: Pool, tokens: Tokens, chance: np.random.Generator
     truth = np.stack([np.asarray(ask.links[*pool.rows[ends]]) > 0 for ask in asks], axis=1)
     share_pool(len(pool.rows))
     texts = Part.join([part for ask in asks if (part := asked(run, ask.text)) is not None])
-    sources = model.under(model.map(tokens), tokens, texts).both
-    targets = model(tokens, None).both
-    both = torch.cat([sources, targets.unsqueeze(0)]).transpose(0, 1)
-    both = gather(both.contiguous(), len(pool.rows))
-    cosines = (both[ends[0], :-1] * both[ends[1], -1:]).sum(-1)
-    wanted = torch.from_numpy(truth).to(run.device)
-    return contrast(run.temperature(cosines), wanted, torch.ones_like(wanted))
+    targets = gather(model(tokens, None).both, len(pool.rows), split=True)
+    sources, wanted = torch.from_numpy(ends).to(run.device)
+    own = sources - rank() * len(tokens)
+    mine = torch.nonzero((own >= 0) & (own < len(tokens)))[:, 0]
+    cosines = torch.zeros(len(asks), len(own), device=run.device)
+    maps, others = model.map(tokens), targets[wanted[mine]]
+    cosines[:, mine] = model.cosines(maps, tokens, texts, own[mine], others)
+    links = torch.from_numpy(truth).to(run.device)
+    return contrast(run.temperature(add_up(cosines).T), links, torch.ones_like(links))

@@ -63,6 +63,19 @@ class Recipe:
 RELATUM = Recipe()
 
 
+def one_reader() -> ThreadPoolExecutor:
+    """Return a thread whose operations on tensors take no other threads.
+
+    A second team of OpenMP threads has both teams fall asleep between operations, and waking them
+    tripled the time of a step on two cores.
+    """
+    reader, threads = ThreadPoolExecutor(1), torch.get_num_threads()
+    reader.submit(torch.get_num_threads).result()  # a thread's first question sets its default
+    reader.submit(torch.set_num_threads, 1).result()
+    torch.set_num_threads(threads)  # that of MKL is not each thread's own
+    return reader
+
+
 @dataclass
 class Run:
     """Everything a training step touches."""
@@ -84,7 +97,7 @@ class Run:
     best_step: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
     best_encoder: dict[str, Tensor] = field(default_factory=dict)
-    reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    reader: ThreadPoolExecutor = field(default_factory=one_reader)
     ahead: dict[int, Future] = field(default_factory=dict)  # what it reads, by step
 
     @property
