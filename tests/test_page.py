@@ -116,6 +116,20 @@ def test_click_a_thing_then_a_relation_and_the_neighbours_change(page: Page) -> 
     expect(page.get_by_role("heading", level=1)).to_have_text("red ball a")
 
 
+def test_back_comes_to_the_place_that_was_left(page: Page) -> None:
+    page.set_viewport_size({"width": 700, "height": 400})
+    visit(page)
+    card = page.locator("#stage .card").nth(40)
+    card.scroll_into_view_if_needed()
+    top = page.evaluate("scrollY")
+    assert top > 200
+    card.click()
+    page.wait_for_selector(".panel .card")
+    assert page.evaluate("scrollY") == 0
+    page.go_back()
+    page.wait_for_function("top => Math.abs(scrollY - top) < 2", arg=top)
+
+
 def test_two_relations_stand_side_by_side(page: Page) -> None:
     visit(page, "/?item=i000")
     page.get_by_role("button", name="Side by side").click()
@@ -159,6 +173,14 @@ def test_filters_leave_out_what_does_not_pass(page: Page) -> None:
     page.get_by_label("or any condition").fill("nonsense = 1")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("nonsense")
+    expect(page.locator("#stage .card")).to_have_count(0)
+    visit(page, "/?item=i000")
+    assert names(page)
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_label("or any condition").fill("nonsense = 1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("nonsense")
+    expect(page.locator("#stage .card")).to_have_count(0)
 
 
 def hits(page: Page, relation: str, item: str = "i000") -> list[dict[str, Any]]:
@@ -379,7 +401,8 @@ def test_why_shows_heat_and_words(page: Page) -> None:
     visit(page, "/?item=i001")
     page.get_by_role("button", name="Why?").click()
     expect(page.locator("#source canvas.heat")).to_be_visible()
-    expect(page.locator("#source mark").first).to_be_visible()
+    expect(page.locator("#source .text mark").first).to_be_visible()
+    expect(page.locator(".legend")).to_contain_text("counted for the match")
     expect(page.locator("#stage canvas.heat").first).to_be_attached()
 
 

@@ -24,8 +24,9 @@ function go(change, isNew = true) {
 
 function pick(item) {
   const { panels, guessed } = state.text ? chosen : state;
+  const done = go({ item: item.id, text: null, file: null, panels, guessed });
   scrollTo({ top: 0, behavior: "instant" });
-  return go({ item: item.id, text: null, file: null, panels, guessed });
+  return done;
 }
 
 function find(text) {
@@ -150,7 +151,8 @@ async function showSource() {
   const facts = Object.entries(item?.metadata ?? {}).filter(([key, value]) => key !== "name" && value !== null && String(value));
   const list = make("dl", {}, ...facts.slice(0, 8).map(([key, value]) =>
     make("div", {}, make("dt", {}, key.replaceAll("_", " ")), make("dd", {}, Array.isArray(value) ? value.join(", ") : String(value)))));
-  place.replaceChildren(tile, make("div", { className: "about" }, make("h1", {}, name), text, list));
+  const legend = state.looks ? make("p", { className: "legend" }, make("mark", { style: "--weight: 1" }, "Orange"), " is what counted for the match you point at.") : null;
+  place.replaceChildren(tile, make("div", { className: "about" }, make("h1", {}, name), legend, text, list));
   document.title = `${name} · relatum`;
 }
 
@@ -199,7 +201,12 @@ function listen() {
   one("filter").addEventListener("click", () => openFilters(one("filters").hidden));
   one("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
   document.querySelector(".brand").addEventListener("click", (event) => { event.preventDefault(); home(); });
-  addEventListener("popstate", () => { goBack(); show(); });
+  history.scrollRestoration = "manual"; // the browser would scroll before there is a list
+  addEventListener("popstate", async ({ state: left }) => {
+    goBack();
+    await show();
+    scrollTo({ top: left?.top ?? 0, behavior: "instant" });
+  });
   addEventListener("keydown", (event) => {
     const isTyping = event.target.matches?.("input:not([type=range]), select, textarea");
     if (event.key === "Escape" && !one("door").open) escape();

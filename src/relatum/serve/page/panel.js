@@ -128,13 +128,19 @@ export class Panel {
     const typed = this.terms.map((term) => term.text).filter((text) => !this.known.includes(text));
     return [...typed, ...this.known].map((text) => {
       const weight = this.terms.find((term) => term.text === text)?.weight ?? 0;
-      const shown = make("output", {}, weight.toFixed(1));
+      const shown = make("output", {});
       const range = make("input", { type: "range", min: -1, max: 1, step: 0.1, value: weight, oninput: () => {
-        shown.textContent = Number(range.value).toFixed(1);
-        row.classList.toggle("used", Number(range.value) !== 0);
+        fill(Number(range.value));
         this.weigh(text, Number(range.value));
       } });
-      const row = make("label", { className: weight ? "used" : "" }, make("span", {}, text), range, shown);
+      const row = make("label", {}, make("span", {}, text), range, shown);
+      const fill = (size) => {
+        shown.textContent = size.toFixed(1);
+        row.classList.toggle("used", size !== 0);
+        range.style.setProperty("--from", `${50 + 50 * Math.min(0, size)}%`);
+        range.style.setProperty("--to", `${50 + 50 * Math.max(0, size)}%`);
+      };
+      fill(weight);
       return row;
     });
   }
@@ -158,6 +164,7 @@ export class Panel {
       this.put(hits);
     } catch (error) {
       if (error.name === "AbortError") return;
+      this.put([]); // what was found before answers another question
       this.tell(error.message);
     }
     this.element.removeAttribute("aria-busy");

@@ -42,7 +42,9 @@ export function write({ isNew }) {
   if (state.differs) words.set("differ", "");
   if (state.mixes) words.set("mix", "");
   const link = words.size ? `?${words}` : location.pathname;
-  history[isNew ? "pushState" : "replaceState"](null, "", link);
+  if (!isNew) return history.replaceState(history.state, "", link);
+  history.replaceState({ top: scrollY }, "", location.href); // where to come back to
+  history.pushState(null, "", link);
 }
 
 export const source = () => ({ item: state.item, text: state.text, file: state.file });
