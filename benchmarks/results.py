@@ -84,6 +84,7 @@ def main() -> None:
                         jobs=chosen.jobs,
                         cache=chosen.cache,
                         trained_on=OTHER[name] if kind == "domain" else None,
+                        cells=chosen.work / name / "cells",
                         report=report,
                     )
                 print(f"{kind}, {name}\n{table.to_markdown()}", flush=True)

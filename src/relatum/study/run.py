@@ -52,17 +52,20 @@ def study(
     settings: Mapping[str, object] | None = None,
     cache: Path | None = None,
     trained_on: str | None = None,
+    cells: Path | None = None,
     report: Report = silent,
 ) -> Table:
     """Run a study and write `study.json`, `study.md` and `study.svg` into `output`.
 
     `catalogue` is a folder or a built-in name; `settings` change the defaults for all variants;
     `trained_on` is the catalogue to train on, for the study of a new domain. Cells that an earlier
-    run left in `output` are not run again. Raises `DataError` where nothing can be asked.
+    run left in `cells`, a folder that studies may share (by default `output`/cells), are not run
+    again. Raises `DataError` where nothing can be asked.
     """
     if (kind == "domain") != (trained_on is not None):
         raise ValueError("expected trained_on for the study of a new domain, and for no other")
     output = Path(output)
+    cells = cells or output / "cells"
     loaded = Catalogue.load(catalogue)
     section = kind if kind in ("unseen", "groups") else "seen"
     facts = [loaded.fingerprint(), *([trained_on] if trained_on else []), section]
@@ -71,13 +74,13 @@ def study(
         for seed in range(seeds):
             for rival in variants(kind):
                 changes = {**(settings or {}), **held}
-                path = output / "cells" / f"{_key(facts, rival, seed, changes)}.json"
+                path = cells / f"{_key(facts, rival, seed, changes)}.json"
                 todo.append(
                     _Job(catalogue, rival, seed, fold, changes, section, cache, trained_on, path)
                 )
     _run([job for job in todo if not job.path.exists()], jobs, report)
-    cells = [Cell(**values) for job in todo for values in json.loads(job.path.read_text())]
-    table = tabulate(kind, loaded.name, cells)
+    done = [Cell(**values) for job in todo for values in json.loads(job.path.read_text())]
+    table = tabulate(kind, loaded.name, done)
     if not table.rows:
         raise DataError("none of the test items can be asked about", where=catalogue)
     table.save(output)
