@@ -34,7 +34,7 @@ def take_step(run: Run) -> Taken:
     begun = time.perf_counter()
     chance, seed, pools, feeds = _load_ahead(run)
     waited = time.perf_counter() - begun
-    torch.manual_seed(seed)
+    _sow(run, seed)
     _set_rate(run)
     run.model.conditioner.train()
     run.optimiser.zero_grad(set_to_none=True)
@@ -54,6 +54,12 @@ def take_step(run: Run) -> Taken:
     items = sum(len(pool.rows) for pool in pools)
     terms = {**losses.numbers(), "relations": float(told.detach())}
     return Taken(terms, norm, items, float(np.mean(anchors)), waited)
+
+
+def _sow(run: Run, seed: int) -> None:
+    """Seed torch's chance; without a card in use, without a look at all kinds of cards (2 ms)."""
+    sow = torch.manual_seed if run.device.type == "cuda" else torch.default_generator.manual_seed
+    sow(seed)
 
 
 def _load_ahead(run: Run) -> Loaded:
