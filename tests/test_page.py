@@ -128,6 +128,10 @@ def test_back_comes_to_the_place_that_was_left(page: Page) -> None:
     assert page.evaluate("scrollY") == 0
     page.go_back()
     page.wait_for_function("top => Math.abs(scrollY - top) < 2", arg=top)
+    page.locator("#stage .card").nth(40).click()
+    page.wait_for_selector(".panel .card")
+    page.get_by_role("button", name="All things").click()
+    page.wait_for_function("top => Math.abs(scrollY - top) < 100", arg=top)
 
 
 def test_two_relations_stand_side_by_side(page: Page) -> None:
@@ -234,18 +238,22 @@ def test_a_line_says_where_hits_stop_to_be_likely(page: Page) -> None:
         route.fulfill(json={"hits": body})
 
     page.route("**/v1/search", answer)
-    visit(page, f"/?item=i000&under={SAME}")
+    visit(page, "/?item=i000&under=look good together")
     names(page)
     rows = page.locator(".cards > li")
     expect(rows.nth(3)).to_have_text("Unsure from here on: under 50 %")
     told[:] = [0.09, 0.08]
-    visit(page, f"/?item=i000&under={SAME}")
+    visit(page, "/?item=i000&under=look good together")
     expect(rows.first).to_have_text("Unsure of all: 9 % at best")
     for sure in ([0.9, 0.5], [None, None]):
         told[:] = sure
-        visit(page, f"/?item=i000&under={SAME}")
+        visit(page, "/?item=i000&under=look good together")
         expect(page.locator(".card")).to_have_count(2)
         assert page.locator(".edge").count() == 0
+    told[:] = [0.1, 0.1]
+    visit(page, f"/?item=i000&under={SAME}")  # their cards say the same colour: no doubt of that
+    assert card_texts(page, ".values") == ["✓ red", "✓ red"]
+    assert page.locator(".edge").count() == 0
 
 
 def test_what_the_page_chose_itself_it_says(page: Page) -> None:
@@ -378,7 +386,7 @@ def test_lists_side_by_side_say_what_differs(page: Page) -> None:
         assert any(alone) and not all(alone)
         assert [("only here" in text) for text in card_texts(page, ".badge", place)] == alone
         told = page.locator(".panel").nth(place).locator(".told")
-        expect(told).to_contain_text(f"Only here: {sum(alone)} of 24")
+        expect(told).to_contain_text(f"Not in the other list: {sum(alone)} of 24")
     page.get_by_role("button", name="Only what differs").click()
     expect(page.locator(".card:visible")).to_have_count(len(found[0] ^ found[1]))
     for panel in page.locator(".panel").all():
@@ -404,6 +412,11 @@ def test_why_shows_heat_and_words(page: Page) -> None:
     expect(page.locator("#source .text mark").first).to_be_visible()
     expect(page.locator(".legend")).to_contain_text("counted for the match")
     expect(page.locator("#stage canvas.heat").first).to_be_attached()
+    last = page.locator("#stage .card").nth(20)  # the best ten are explained, others on demand
+    expect(last.locator("canvas.heat")).to_have_count(0)
+    last.hover()
+    expect(last.locator("canvas.heat")).to_be_attached()
+    expect(page.locator("#source canvas.heat")).to_be_visible()
 
 
 def test_a_picture_of_your_own_finds_neighbours(page: Page, tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ def check_filter(where: str | None, columns: set[str]) -> str | None:
             raise StoreError(f"cannot read the filter at {where[place : place + 20]!r}", fix=FIX)
         name = (found["name"] or "").strip("`")
         if name and name.lower() not in WORDS and name not in columns:
-            raise StoreError(f"no column {name!r}; columns: {', '.join(sorted(columns))}", fix=FIX)
+            what = f"no column {name!r} (a value stands in quotes: '{name}')"
+            raise StoreError(f"{what}; columns: {', '.join(sorted(columns))}", fix=FIX)
         place = found.end()
     return where
 

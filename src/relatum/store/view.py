@@ -170,7 +170,8 @@ def lance_errors(path: Path | str, where: str | None = None) -> Iterator[None]:
         line = str(error).strip().split("\n")[0].removeprefix("Invalid input, ")
         line = re.sub(r", \S+\.rs:\d+:\d+$", "", line)  # the place in LanceDB's own code
         if where is not None and (isinstance(error, ValueError) or "filter expression" in line):
-            line = line.split("filter expression to batch: ")[-1]
+            line = line.split("filter expression to batch: ")[-1].split("Invalid user input: ")[-1]
+            line = line.split("sql parser error: ")[-1].removesuffix(")")
             raise StoreError(f"cannot read the filter {where!r}: {line}", fix=HOW) from error
         if not line.startswith(("lance error", "Table ")):
             raise

@@ -14,6 +14,7 @@ let columns = []; // what may be filtered by
 let showFilter = () => {};
 let panels = [];
 let shown = 60; // pictures on the first page
+let left = 0; // how far down it was when a thing was picked
 let chosen = { panels: [], guessed: [] }; // the relations to come back to after a search by words
 
 function go(change, isNew = true) {
@@ -24,6 +25,7 @@ function go(change, isNew = true) {
 
 function pick(item) {
   const { panels, guessed } = state.text ? chosen : state;
+  if (isHome()) left = scrollY;
   const done = go({ item: item.id, text: null, file: null, panels, guessed });
   scrollTo({ top: 0, behavior: "instant" });
   return done;
@@ -80,7 +82,7 @@ async function showOne() {
   write({ isNew: false });
   const two = state.panels.length > 1;
   if (panels.length !== state.panels.length) {
-    const acts = { onpick: pick, onchange: () => write({ isNew: false }), onlook: lookBack, onput: compare, only };
+    const acts = { onpick: pick, onchange: () => write({ isNew: false }), onlook: lookBack, onput: compare, onmore: () => panels.forEach((panel) => panel.grow()), only };
     panels = state.panels.map((_, place) => new Panel(place, { known, about, directed }, acts));
     one("stage").replaceChildren(bar(), make("div", { className: two ? "panels two" : "panels" }, ...panels.map((panel) => panel.element)));
   }
@@ -118,7 +120,7 @@ function only({ key, word }) {
 function bar() {
   const toggle = (name, words, title, act) => make("button", { type: "button", className: "toggle", "data-name": name, title, onclick: act }, words);
   return make("div", { className: "bar" },
-    make("button", { type: "button", className: "quiet", "aria-label": "All things", onclick: home }, "← ", make("span", {}, "All things")),
+    make("button", { type: "button", className: "quiet", "aria-label": "All things", onclick: () => home().then(() => scrollTo({ top: left, behavior: "instant" })) }, "← ", make("span", {}, "All things")),
     toggle("pair", "Side by side", "Two relations beside each other", pair),
     toggle("differ", "Only what differs", "Leave out what both lists show", () => go({ differs: !state.differs }, false)),
     toggle("mix", "Mix", "Weigh several relations", () => go({ mixes: !state.mixes }, false)),

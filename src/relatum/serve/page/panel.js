@@ -33,7 +33,7 @@ function sides(seen) {
 }
 
 export class Panel {
-  constructor(place, { known, about, directed }, { onpick, onchange, onlook, onput, only }) {
+  constructor(place, { known, about, directed }, { onpick, onchange, onlook, onput, onmore, only }) {
     Object.assign(this, { place, known, about, directed, onpick, onchange, onlook, onput, only });
     this.cards = new Map();
     this.hits = [];
@@ -52,7 +52,7 @@ export class Panel {
     this.note = make("p", { className: "note", role: "alert", hidden: true });
     this.told = make("div", { className: "told" });
     this.list = make("ul", { className: "cards" });
-    this.more = make("button", { className: "quiet more", type: "button", hidden: true, onclick: () => this.grow() }, "More");
+    this.more = make("button", { className: "quiet more", type: "button", hidden: true, onclick: onmore }, "More");
     this.lead = make("span", { className: "lead" });
     const label = place ? "Neighbours under the second relation" : "Neighbours";
     this.element = make("section", { className: "panel", "aria-label": label },
@@ -198,7 +198,9 @@ export class Panel {
     const cards = [...this.cards.values()];
     const chances = this.hits.map(({ probability }) => probability);
     if (!chances.length || chances.includes(null)) return cards;
-    const last = chances.findLastIndex((chance) => chance >= EVEN) + 1;
+    const keys = columnsOf(this.terms, this.about);
+    const isSame = (hit) => valuesOf(hit, keys, this.origin).some((value) => value.isSame);
+    const last = this.hits.findLastIndex((hit) => hit.probability >= EVEN || isSame(hit)) + 1; // what a card says is not in doubt
     if (last === chances.length) return cards;
     const words = last ? "Unsure from here on: under 50\u00a0%" : `Unsure of all: ${Math.round(100 * Math.max(...chances))}\u00a0% at best`;
     cards.splice(last, 0, make("li", { className: "edge", title: "How often pairs that score so are linked in the catalogue" }, words));
@@ -240,8 +242,9 @@ export class Panel {
     const links = this.hits.filter((hit) => hit.is_linked).length;
     if (this.hits.some((hit) => hit.is_linked !== null)) facts.push(`Known links: ${links} of ${count}`);
     const alone = others && this.hits.filter((hit) => !others.has(hit.id)).length;
-    if (others) facts.push(alone ? `Only here: ${alone} of ${count}` : "Both lists show the same things");
-    const guess = this.terms.length ? "Chosen for you; choose another above." : "Alike in general; choose a relation above.";
+    if (others) facts.push(alone ? `Not in the other list: ${alone} of ${count}` : "Both lists show the same things");
+    const act = state.mixes ? "weigh" : "choose";
+    const guess = this.terms.length ? `Chosen for you; ${act} another above.` : `Alike in general; ${act} a relation above.`;
     if (this.terms.some(({ text }) => !this.known.includes(text))) facts.push("New to the model: it goes by the words, and may be wrong");
     this.told.replaceChildren(
       ...(state.guessed[this.place] ? [make("p", { className: "guess" }, guess)] : []),
@@ -260,6 +263,22 @@ export class Panel {
       image.complete && image.naturalWidth ? lay() : image.addEventListener("load", lay, { once: true });
     }
     if (hit.probability !== null) button.title = `${Math.round(hit.probability * 100)} % of pairs that score so are linked`;
-    button.onmouseenter = button.onfocus = () => this.onlook(this, hit);
+    button.onmouseenter = button.onfocus = () => this.look(hit);
+  }
+
+  // The best ten come with what carried them; that of another is asked for when it is pointed at.
+  look(hit) {
+    this.onlook(this, hit);
+    clearTimeout(this.pointing);
+    if (state.looks && !hit.explanation) this.pointing = setTimeout(() => this.explain(hit), 150);
+  }
+
+  async explain(hit) {
+    const query = { relation: this.relation(), k: 1, explain: true, where: `id = '${hit.id.replaceAll("'", "''")}'` };
+    const { hits: [found] } = await search(source(), query).catch(() => ({ hits: [] })); // no heat then
+    if (!found?.explanation || !this.hits.includes(hit)) return;
+    hit.explanation = found.explanation;
+    this.renew(this.cards.get(hit.id), hit, hit.score.toFixed(2) + sides(hit.explanation.hit));
+    this.onlook(this, hit);
   }
 }
