@@ -4,15 +4,16 @@ The target is what relatum reaches at its end without relation texts: the best o
 training. All see the same linked pairs of the same split; the clock stands still while test items
 are asked. relatum trains from its token cache, so filling that is counted too.
 
-    python benchmarks/quality.py [--catalogue survival] [--seeds 1] [--limit 600]
+    python benchmarks/quality.py [--catalogue survival] [--seeds 1] [--limit 600] [--rival MNRL]
 """
 
 import argparse
 import itertools
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,13 +71,14 @@ def main() -> None:
     parser.add_argument("--catalogue", default="survival")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--limit", type=float, default=600, help="seconds of training at most")
+    parser.add_argument("--rival", action="append", choices=list(RIVALS), help="all without")
     chosen = parser.parse_args()
     catalogue = Catalogue.load(chosen.catalogue)
     for seed in range(chosen.seeds):
-        one_seed(catalogue, seed, chosen.limit)
+        one_seed(catalogue, seed, chosen.limit, chosen.rival or RIVALS)
 
 
-def one_seed(catalogue: Catalogue, seed: int, limit: float) -> None:
+def one_seed(catalogue: Catalogue, seed: int, limit: float, rivals: Iterable[str]) -> None:
     """Fill an empty cache, then let all train until they reach the target."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
@@ -99,13 +101,9 @@ def one_seed(catalogue: Catalogue, seed: int, limit: float) -> None:
     print(f"{catalogue.name}, seed {seed}: target Hit@5 {target:.3f}; reading and encoding")
     print(f"all items for relatum {filling:.1f} s, once; {starting:.1f} s when they are cached")
     ours = race("relatum", relatum_steps(run), "both", 10, ask, target, limit)
-    steps: dict[str, tuple[Steps, Way]] = {
-        "sentence-transformers, MNRL": (sentence_steps(data, is_cached=False), "TT"),
-        "sentence-transformers, cached MNRL": (sentence_steps(data, is_cached=True), "TT"),
-        "both towers, CLIP loss": (clip_steps(data), "both"),
-    }
-    for name, (some, way) in steps.items():
-        spent = race(name, some, way, 5, ask, target, limit)
+    for rival in rivals:
+        name, steps, way = RIVALS[rival]
+        spent = race(name, steps(data), way, 5, ask, target, limit)
         print(
             f"{'':38}{spent / ours:6.1f} x, {spent / (ours + filling):.1f} x with the cache filled"
         )
@@ -198,6 +196,13 @@ def clip_steps(data: Data) -> Steps:
         ((cross_entropy(logits, right) + cross_entropy(logits.T, right)) / 2).backward()
         optimiser.step()
         yield remembered(vectors)
+
+
+RIVALS: dict[str, tuple[str, Callable[[Data], Steps], Way]] = {
+    "MNRL": ("sentence-transformers, MNRL", partial(sentence_steps, is_cached=False), "TT"),
+    "cached": ("sentence-transformers, cached MNRL", partial(sentence_steps, is_cached=True), "TT"),
+    "towers": ("both towers, CLIP loss", clip_steps, "both"),
+}
 
 
 def remembered(
