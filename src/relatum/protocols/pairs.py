@@ -188,10 +188,10 @@ def fit_probe(
     Of more features than rows only what the rows span is looked at, which changes no answer.
     """
     scale = (StandardScaler() if scaled else FunctionTransformer()).fit(features)
-    turn = np.eye(features.shape[1], dtype=features.dtype)
+    turned = FunctionTransformer()
     if len(features) < features.shape[1]:
         turn = np.linalg.qr(np.asarray(scale.transform(features)).T)[0]
-    turned = FunctionTransformer(lambda some: some @ turn)
+        turned = FunctionTransformer(lambda some: some @ turn)
     model = LogisticRegression(C=strength, max_iter=1000)
     return make_pipeline(scale, turned, model).fit(features, labels)
 

@@ -204,10 +204,10 @@ function listen() {
   one("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
   document.querySelector(".brand").addEventListener("click", (event) => { event.preventDefault(); home(); });
   history.scrollRestoration = "manual"; // the browser would scroll before there is a list
-  addEventListener("popstate", async ({ state: left }) => {
+  addEventListener("popstate", async ({ state: kept }) => {
     goBack();
     await show();
-    scrollTo({ top: left?.top ?? 0, behavior: "instant" });
+    scrollTo({ top: kept?.top ?? 0, behavior: "instant" });
   });
   addEventListener("keydown", (event) => {
     const isTyping = event.target.matches?.("input:not([type=range]), select, textarea");

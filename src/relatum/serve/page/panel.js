@@ -275,7 +275,7 @@ export class Panel {
 
   async explain(hit) {
     const query = { relation: this.relation(), k: 1, explain: true, where: `id = '${hit.id.replaceAll("'", "''")}'` };
-    const { hits: [found] } = await search(source(), query).catch(() => ({ hits: [] })); // no heat then
+    const { hits: [found] } = await search(source(), query).catch(({ message }) => { this.tell(message); return { hits: [] }; });
     if (!found?.explanation || !this.hits.includes(hit)) return;
     hit.explanation = found.explanation;
     this.renew(this.cards.get(hit.id), hit, hit.score.toFixed(2) + sides(hit.explanation.hit));
