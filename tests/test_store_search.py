@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from conftest import COLOURS, Settings
 from relatum import Catalogue, Item, Model, train
-from relatum.batch import Part, Tokens, Vectors
+from relatum.batch import Part, Tokens
 from relatum.catalogue import directions
 from relatum.encoders import Raw
 from relatum.errors import RelatumError, StoreError
@@ -103,17 +104,17 @@ def test_many_queries_answer_like_one_by_one_and_share_the_model(
         Query(item="i002", relation=SHAPE, where="size = 1", offset=2),
         Query(item="i003", where="size ="),
     ]
-    asked: list[str | None] = []
-    condition = Model.condition
+    asked: list[list[str]] = []
+    condition = Model.condition_many
 
-    def spy(self: Model, tokens: Tokens, relation: str | None) -> Vectors:
-        asked.append(relation)
-        return condition(self, tokens, relation)
+    def spy(self: Model, tokens: Tokens, relations: Sequence[str]) -> Tensor:
+        asked.append([*relations])
+        return condition(self, tokens, relations)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Model, "condition", spy)
+        patch.setattr(Model, "condition_many", spy)
         answers = store.search_many(queries)
-    assert asked == [COLOUR, SHAPE, None]
+    assert asked == [[COLOUR, SHAPE]]
     for query, answer in zip(queries, answers, strict=True):
         (alone,) = store.search_many([query])
         if isinstance(answer, RelatumError):

@@ -1,5 +1,6 @@
 """A study runs every variant, keeps its cells, and counts paired differences."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from conftest import Settings
 from relatum.catalogue import Catalogue
+from relatum.rivals.rivals import RATES
 from relatum.study import study
 from relatum.study.measure import KEPT, Cell
 from relatum.study.table import tabulate
@@ -69,7 +71,8 @@ def test_a_study_runs_once_and_then_from_its_cells(
     changes = {f"{a}.{b}": v for a, some in small.items() if isinstance(some, dict)
                for b, v in some.items() if b != "seed"}  # fmt: skip
     changes |= {"encoder": small["encoder"], "split.test_items": 0.6}
-    monkeypatch.setattr("relatum.study.run.variants", lambda kind: [named("relatum")])
+    compared = [named("relatum"), named("CLIP, linked pairs")]
+    monkeypatch.setattr("relatum.study.run.variants", lambda kind: compared)
     seen: list[str] = []
 
     def report(stage: str, done: int, total: int, note: str = "") -> None:
@@ -77,10 +80,14 @@ def test_a_study_runs_once_and_then_from_its_cells(
 
     def run() -> str:
         return study(
-            "beta", str(folder), tmp_path, seeds=1, jobs=1, settings=changes, cache=cache,
+            "beta", str(folder), tmp_path, seeds=2, jobs=1, settings=changes, cache=cache,
             report=report,
         ).to_markdown()  # fmt: skip
 
     first = run()
-    assert seen == ["relatum, seed 0"] and "frozen, relation appended" in first
-    assert run() == first and len(seen) == 1
+    assert seen == [f"{one.name}, seed {seed}" for seed in (0, 1) for one in compared]
+    assert "frozen, relation appended" in first and "| CLIP, linked pairs | 2 |" in first
+    assert run() == first and len(seen) == 4
+    cells = [json.loads(path.read_text())[0] for path in (tmp_path / "cells").iterdir()]
+    rates = {cell["rate"] for cell in cells if cell["method"] == "CLIP, linked pairs"}
+    assert len(rates) == 1 and rates < {*RATES}  # chosen with the first seed, kept with the second

@@ -56,14 +56,16 @@ class Search:
 
     def _condition(self, asked: Sequence[Asked]) -> None:
         """Give each source its vector under each of its relations' texts."""
-        vectors: dict[tuple[int, str | None], Tensor] = {}
-        for text in dict.fromkeys(text for one in asked for text in one.query.weights):
-            places = [place for place, one in enumerate(asked) if text in one.query.weights]
-            tokens = _join([asked[place].tokens for place in places])
-            for place, vector in zip(places, self.model.condition(tokens, text).both, strict=True):
-                vectors[place, text] = vector
+        texts = list(dict.fromkeys(text for one in asked for text in one.query.weights))
+        if not texts:
+            return
+        tokens, known = _join([one.tokens for one in asked]), [text for text in texts if text]
+        found = self.model.condition_many(tokens, known)
+        vectors: dict[str | None, Tensor] = {**dict(zip(known, found, strict=True))}
+        if None in texts:
+            vectors[None] = self.model.condition(tokens, None).both
         for place, one in enumerate(asked):
-            one.vectors = torch.stack([vectors[place, text] for text in one.query.weights])
+            one.vectors = torch.stack([vectors[text][place] for text in one.query.weights])
 
     def _look(self, asked: Mapping[int, Asked]) -> dict[int, RelatumError]:
         """Ask the table until every page is full: queries of the same filter in one call."""

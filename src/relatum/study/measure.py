@@ -23,7 +23,7 @@ from relatum.protocols.contestant import Contestant, Participants, blind, from_m
 from relatum.protocols.pairs import draw_pairs, judge_validity, predict_types, probe_types
 from relatum.protocols.questions import Questions, build_questions
 from relatum.protocols.retrieval import METRICS, measure
-from relatum.rivals import Rival, train_rival
+from relatum.rivals import RIVALS, Rival, train_rival
 from relatum.rivals.frozen import (
     concatenated,
     frozen,
@@ -52,6 +52,7 @@ class Cell:
     numbers: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     is_blind: bool = False
+    rate: float | None = None  # of learning, where it was chosen
 
 
 @dataclass(frozen=True)
@@ -87,26 +88,33 @@ def run_cell(
     assert split is not None
     sides = prepare(catalogue, model, split, section, cache)
     contestant = from_model(rival.name, model, symmetric=rival.recipe.symmetric)
-    whole = section == "seen"
-    cells = [judge(contestant, sides, seed, fold, seconds, whole=whole)]
+    whole = section == "seen" and rival.name in {one.name for one in RIVALS}
+    cell = judge(contestant, sides, seed, fold, seconds, whole=whole)
+    cells = [replace(cell, rate=model.config.training.learning_rate)]
     if rival.name == "unconditioned":
         cells.append(judge(with_words(contestant, model), sides, seed, fold, 0.0, whole=False))
     if rival.name == "relatum":
         cells += [
-            judge(one, sides, seed, fold, 0.0, whole=whole) for one in _untrained(model, sides)
+            judge(one, sides, seed, fold, 0.0, whole=whole)
+            for one in _untrained(model, sides, section)
         ]
         nulled = blind(from_model("relatum, null relation", model))
         cells.append(judge(nulled, sides, seed, fold, 0.0, whole=False))
     return cells
 
 
-def _untrained(model: Model, sides: Sides) -> list[Contestant]:
+def _untrained(model: Model, sides: Sides, section: str) -> list[Contestant]:
+    """Return the rivals that train nothing.
+
+    A text appended to every item is left out where groups are asked for: each of their many texts
+    would have all items encoded anew.
+    """
     texts = texts_of(sides.train.items)
     plain = frozen()
     ways: list[tuple[str, Way]] = [("text", "TT"), ("image", "II"), ("both", "both")]
     return [
         *(replace(plain, name=f"frozen {name}", ways=(way,)) for name, way in ways),
-        concatenated(model),
+        *([] if section == "groups" else [concatenated(model)]),
         product(model),
         word_basis(model, texts),
         tfidf(texts),

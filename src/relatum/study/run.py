@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -39,7 +39,27 @@ class _Job:
     section: str
     cache: Path | None
     trained_on: str | None
-    path: Path
+    cells: Path
+    key: tuple[str, ...]  # what the cell depends on besides
+
+    @property
+    def path(self) -> Path:
+        """Name the cell by everything that it depends on but the code."""
+        config = changed(Config(seed=self.seed), {**self.settings, **self.rival.settings})
+        values = [self.key[0], self.rival.name, *self.key[1:], config.model_dump(mode="json")]
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        return self.cells / f"{digest[:16]}.json"
+
+    def read(self) -> list[Cell]:
+        """Return what is on disk."""
+        return [Cell(**values) for values in json.loads(self.path.read_text())]
+
+    def at(self, rate: float | None) -> "_Job":
+        """Take the learning rate as given; None: as it is."""
+        if rate is None or not self.rival.is_tuned:
+            return self
+        settings = {**self.settings, "training.learning_rate": rate}
+        return replace(self, settings=settings, rival=replace(self.rival, is_tuned=False))
 
 
 def study(
@@ -58,28 +78,30 @@ def study(
     """Run a study and write `study.json`, `study.md` and `study.svg` into `output`.
 
     `catalogue` is a folder or a built-in name; `settings` change the defaults for all variants;
-    `trained_on` is the catalogue to train on, for the study of a new domain. Cells that an earlier
-    run left in `cells`, a folder that studies may share (by default `output`/cells), are not run
-    again. Raises `DataError` where nothing can be asked.
+    `trained_on` is the catalogue to train on, for the study of a new domain. A rival's learning
+    rate is chosen on the validation items of the first seed. Cells that an earlier run left in
+    `cells`, a folder that studies may share (by default `output`/cells), are not run again. Raises
+    `DataError` where nothing can be asked.
     """
     if (kind == "domain") != (trained_on is not None):
         raise ValueError("expected trained_on for the study of a new domain, and for no other")
     output = Path(output)
-    cells = cells or output / "cells"
     loaded = Catalogue.load(catalogue)
     section = kind if kind in ("unseen", "groups") else "seen"
-    facts = [loaded.fingerprint(), *([trained_on] if trained_on else []), section]
-    todo: list[_Job] = []
-    for fold, held in enumerate(folds(kind, loaded)):
-        for seed in range(seeds):
-            for rival in variants(kind):
-                changes = {**(settings or {}), **held}
-                path = cells / f"{_key(facts, rival, seed, changes)}.json"
-                todo.append(
-                    _Job(catalogue, rival, seed, fold, changes, section, cache, trained_on, path)
-                )
-    _run([job for job in todo if not job.path.exists()], jobs, report)
-    done = [Cell(**values) for job in todo for values in json.loads(job.path.read_text())]
+    key = loaded.fingerprint(), *([trained_on] if trained_on else []), section
+    todo = [
+        _Job(catalogue, rival, seed, fold, {**(settings or {}), **held}, section, cache, *rest)
+        for rest in [(trained_on, cells or output / "cells", key)]
+        for fold, held in enumerate(folds(kind, loaded))
+        for seed in range(seeds)
+        for rival in variants(kind)
+    ]
+    first = [job for job in todo if job.seed == job.fold == 0]
+    _run(first, jobs, report)
+    rates = {job.rival.name: job.read()[0].rate for job in first}
+    todo = [job if job in first else job.at(rates[job.rival.name]) for job in todo]
+    _run(todo, jobs, report)
+    done = [cell for job in todo for cell in job.read()]
     table = tabulate(kind, loaded.name, done)
     if not table.rows:
         raise DataError("none of the test items can be asked about", where=catalogue)
@@ -87,15 +109,9 @@ def study(
     return table
 
 
-def _key(facts: Sequence[str], rival: Rival, seed: int, settings: Mapping[str, object]) -> str:
-    """Name a cell by everything that it depends on but the code."""
-    config = changed(Config(seed=seed), {**settings, **rival.settings})
-    values = [facts[0], rival.name, *facts[1:], config.model_dump(mode="json")]
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _run(todo: Sequence[_Job], jobs: int, report: Report) -> None:
-    """Run the jobs, each on one thread; a cell is written when it is whole."""
+    """Run those that are not on disk, each on one thread; a cell is written when it is whole."""
+    todo = [job for job in todo if not job.path.exists()]
     with ProcessPoolExecutor(
         max(1, min(jobs, len(todo))),
         mp_context=multiprocessing.get_context("spawn"),
