@@ -28,7 +28,8 @@ from relatum.distributed import (
 )
 from relatum.encoders.tuning import tuned_tensors
 from relatum.progress import silent
-from relatum.train.run import Run, prepare
+from relatum.sharding import is_split
+from relatum.train.run import Run, prepare, split_weights
 from relatum.train.step import take_step
 
 STEPS = 20
@@ -52,6 +53,9 @@ def steps(folder: Path, values: dict, cache: Path, output: Path) -> None:
     with joined():
         with one_goes_ahead():
             run = prepare(Catalogue.load(folder), Config(**values), cache, silent)
+        split_weights(run)
+        weights = [p for group in run.optimiser.param_groups for p in group["params"]]
+        assert any(map(is_split, weights)) == (size() > 1 and run.config.training.sharded)
         losses: list[dict[str, float]] = []
         for _ in range(STEPS):
             losses.append(take_step(run).losses)
@@ -66,8 +70,9 @@ def steps(folder: Path, values: dict, cache: Path, output: Path) -> None:
         {"model__beta": 0.5, "training__pool_size": 13},
         {"tuning": "full", "model__beta": 0.5, "training__pool_size": 11},
         {"tuning": "full", "training__chunk": 4},
+        {"tuning": "full", "training__sharded": True, "training__clip": 0.1},
     ],
-    ids=["frozen", "frozen with attention", "tuned", "tuned in chunks"],
+    ids=["frozen", "frozen with attention", "tuned", "tuned in chunks", "tuned and sharded"],
 )
 def test_one_process_equals_two(
     changes: dict, folder: Path, settings: Settings, cache: Path, tmp_path: Path

@@ -12,6 +12,7 @@ from conftest import Settings
 from processes import start, together
 from relatum import Catalogue, Config, Model, train
 from relatum.checkpoint import SNAPSHOTS_KEPT, newest_snapshot
+from relatum.encoders.tuning import tuned_tensors
 from relatum.train import run as run_room
 from relatum.train import step as step_room
 
@@ -90,14 +91,20 @@ def stop_early(folder: Path, values: dict, cache: Path, output: Path) -> None:
     train(Catalogue.load(folder), Config(**values), output, cache=cache, report=stop)
 
 
+@pytest.mark.parametrize("changes", [{}, {"tuning": "full", "training__sharded": True}],
+                         ids=["frozen", "sharded"])  # fmt: skip
 def test_two_processes_go_on_from_where_one_stopped(
-    folder: Path, settings: Settings, cache: Path, tmp_path: Path
+    changes: dict, folder: Path, settings: Settings, cache: Path, tmp_path: Path
 ) -> None:
-    values = settings(training__snapshot_every=2).model_dump()
+    values = settings(training__snapshot_every=2, **changes).model_dump()
     for name in ("one", "two"):
         start(stop_early, folder, values, cache, tmp_path / name).join()
         assert newest(tmp_path / name) == 6
     go_on(folder, values, cache, tmp_path / "one")
     together(2, go_on, folder, values, cache, tmp_path / "two")
-    one, two = (Model.load(tmp_path / name).conditioner.state_dict() for name in ("one", "two"))
+    models = [Model.load(tmp_path / name) for name in ("one", "two")]
+    one, two = (model.conditioner.state_dict() for model in models)
     assert all(torch.allclose(one[name], two[name], rtol=0, atol=1e-5) for name in one)
+    one, two = (tuned_tensors(model.encoder, models[0].config.tuning) for model in models)
+    assert all(torch.allclose(one[name], two[name], rtol=0, atol=1e-5) for name in one)
+    assert bool(one) == bool(changes)

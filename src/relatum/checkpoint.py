@@ -18,6 +18,7 @@ from torch import Tensor
 
 from relatum.disk import disk_errors_named, remove_parts, write_file
 from relatum.errors import CheckpointError
+from relatum.sharding import split_like, whole
 
 FORMAT = 1
 MANIFEST = "relatum.json"
@@ -105,14 +106,16 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return an optimiser's state as named tensors."""
     found: dict[str, Tensor] = {}
     for index, state in optimiser.state_dict()["state"].items():
-        found.update({f"{index}.{name}": torch.as_tensor(value) for name, value in state.items()})
+        for name, value in state.items():
+            found[f"{index}.{name}"] = whole(torch.as_tensor(value))
     return found
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimiser_tensors` returned."""
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
+        state.setdefault(int(index), {})[name] = split_like(tensor, weights[int(index)])
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

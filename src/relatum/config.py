@@ -147,6 +147,9 @@ class TrainingConfig(_Settings):
         default=False, description="recompute tuned blocks: less memory, more time"
     )
     bf16: bool = Field(default=False, description="run tuned towers in bfloat16")
+    sharded: bool = Field(
+        default=False, description="split the blocks of tuned towers among the processes (FSDP2)"
+    )
     weight_decay: float = Field(default=0.05, ge=0, description="of AdamW")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")

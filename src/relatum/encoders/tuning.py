@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from relatum.config import Config, Tuning
 from relatum.encoders.encoder import SIDES, Encoder
 from relatum.errors import CheckpointError, ConfigError, EncoderError
+from relatum.sharding import split, split_like, whole
 
 MARK = ".lora_"
 
@@ -53,6 +54,14 @@ def begin_tuning(encoder: Encoder, config: Config) -> None:
             _checkpoint(tower)
 
 
+def split_towers(encoder: Encoder, config: Config) -> None:
+    """Split the blocks of towers that are tuned among the processes; what is around them is not."""
+    for side in SIDES:
+        tower = encoder.tower(side)
+        if tower is not None and config.tuning.way(side) != "frozen":
+            split(tower.get_submodule(place) for place in _blocks(tower))
+
+
 def _targets(tower: nn.Module) -> list[str]:
     """Return the names of all linear maps of the blocks."""
     places = tuple(f"{place}." for place in _blocks(tower))
@@ -86,8 +95,11 @@ def _checkpoint(tower: nn.Module) -> None:
 
 
 def tuned_groups(encoder: Encoder, config: Config) -> list[dict]:
-    """Return the parameters that are trained; each block nearer the input has a smaller rate."""
-    rates: dict[float, list[nn.Parameter]] = {}
+    """Return the parameters that are trained; each block nearer the input has a smaller rate.
+
+    With `training.sharded` blocks have groups of their own, as one step takes one kind of tensors.
+    """
+    rates: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for side in SIDES:
         tower = encoder.tower(side)
         if tower is None or config.tuning.way(side) == "frozen":
@@ -99,12 +111,19 @@ def tuned_groups(encoder: Encoder, config: Config) -> list[dict]:
             above = len(places) - here[0] if here else above if above > len(places) else 0
             if weight.requires_grad:
                 rate = config.training.encoder_rate * config.training.layer_decay**above
-                rates.setdefault(rate, []).append(weight)
-    return [{"params": weights, "lr": rate} for rate, weights in rates.items()]
+                rates.setdefault((rate, bool(here) and config.training.sharded), []).append(weight)
+    return [{"params": weights, "lr": rate} for (rate, _), weights in rates.items()]
 
 
 def tuned_tensors(encoder: Encoder, tuning: Tuning, *ways: str) -> dict[str, Tensor]:
-    """Return what training changes, by side and name; with `ways`, of the towers tuned so."""
+    """Return what training changes, by side and name; with `ways`, of the towers tuned so.
+
+    Where towers are split among processes, all must ask.
+    """
+    return {name: whole(tensor) for name, tensor in _tuned(encoder, tuning, *ways).items()}
+
+
+def _tuned(encoder: Encoder, tuning: Tuning, *ways: str) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for side in SIDES:
         tower, way = encoder.tower(side), tuning.way(side)
@@ -117,11 +136,11 @@ def tuned_tensors(encoder: Encoder, tuning: Tuning, *ways: str) -> dict[str, Ten
 
 def fill_tuned(encoder: Encoder, tuning: Tuning, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `tuned_tensors` returned; `CheckpointError` where it does not fit."""
-    ours = tuned_tensors(encoder, tuning)
+    ours = _tuned(encoder, tuning)
     sizes = [{name: t.shape for name, t in some.items()} for some in (ours, tensors)]
     if sizes[0] != sizes[1]:
         wrong = sorted({name for name, _ in sizes[0].items() ^ sizes[1].items()})
         what = f"the tuned weights do not fit the encoder: {', '.join(wrong[:3])}"
         raise CheckpointError(what, fix="train the model again")
     for name, tensor in ours.items():
-        tensor.copy_(tensors[name])
+        tensor.copy_(split_like(tensors[name], tensor))

@@ -20,7 +20,7 @@ from relatum.batch import Part, Theme, Tokens, Vectors, training_themes
 from relatum.catalogue import Catalogue, split_catalogue
 from relatum.conditioner import Conditioner
 from relatum.config import Config, ModelConfig
-from relatum.distributed import find_device
+from relatum.distributed import find_device, size
 from relatum.encoders import (
     CachedTokens,
     Encoder,
@@ -31,7 +31,7 @@ from relatum.encoders import (
     find_reduction,
     takes_pictures,
 )
-from relatum.encoders.tuning import begin_tuning, check_tuning, tuned_groups
+from relatum.encoders.tuning import begin_tuning, check_tuning, split_towers, tuned_groups
 from relatum.errors import DataError, EncoderError
 from relatum.items import Item
 from relatum.loss import Losses, Temperature, contrasts
@@ -99,6 +99,7 @@ class Run:
     best_encoder: dict[str, Tensor] = field(default_factory=dict)
     reader: ThreadPoolExecutor = field(default_factory=one_reader)
     ahead: dict[int, Future] = field(default_factory=dict)  # what it reads, by step
+    is_sharded: bool = False  # no process has all weights of the towers
 
     @property
     def config(self) -> Config:
@@ -178,6 +179,14 @@ def prepare(
         optimiser=_optimiser(model, temperature),
         recipe=recipe,
     )
+
+
+def split_weights(run: Run) -> None:
+    """Split tuned towers among the processes, if asked to; all must do it at once."""
+    run.is_sharded = run.config.training.sharded and size() > 1
+    if run.is_sharded:
+        split_towers(run.model.encoder, run.config)
+        run.optimiser = _optimiser(run.model, run.temperature)
 
 
 def _check_sides(items: Sequence[Item], encoder: Encoder, report: Report) -> None:

@@ -43,7 +43,9 @@ def _state(run: Run) -> dict[str, dict[str, Tensor]]:
 
 
 def save_state(run: Run, folder: Path) -> None:
-    """Keep the state of the run; only the newest two stay."""
+    """Keep the state of the run; the first process writes, and only the newest two stay."""
+    if not is_first() and not run.is_sharded:
+        return
     tensors = {
         f"{part}/{name}": tensor
         for part, values in _state(run).items()
@@ -55,7 +57,8 @@ def save_state(run: Run, folder: Path) -> None:
         "best_score": run.best_score,
         "best_step": run.best_step,
     }
-    save_snapshot(folder / "snapshots", run.step, tensors, facts)
+    if is_first():
+        save_snapshot(folder / "snapshots", run.step, tensors, facts)
 
 
 def restore(run: Run, folder: Path) -> None:

@@ -20,6 +20,7 @@ from relatum.encoders.tuning import tuned_tensors
 from relatum.loss import Losses
 from relatum.protocols.contestant import Participants, from_model
 from relatum.protocols.retrieval import METRICS, measure
+from relatum.sharding import clip, is_split
 from relatum.train.feed import Back, asked, feed, tuned_now
 from relatum.train.kinds import tell_apart
 from relatum.train.run import Run
@@ -89,8 +90,9 @@ def _finish_gradients(run: Run) -> float:
     """Add up the gradients of all processes and clip them; return their norm before that."""
     parameters = [p for group in run.optimiser.param_groups for p in group["params"]]
     after = list(run.temperature.parameters())  # used on gathered vectors
-    add_gradients([p for p in parameters if all(p is not other for other in after)], after)
-    return float(torch.nn.utils.clip_grad_norm_(parameters, run.config.training.clip))
+    before = [p for p in parameters if all(p is not other for other in after)]
+    add_gradients([p for p in before if not is_split(p)], after)  # FSDP has added the others
+    return clip(parameters, run.config.training.clip)
 
 
 def _set_rate(run: Run) -> None:
@@ -153,9 +155,10 @@ def _condition(run: Run, pool: Pool, tokens: Tokens, text: str | None) -> Vector
 def validate(run: Run) -> Validation:
     """Keep the weights if the mean of all measures of the fused vectors is the best so far.
 
-    One measure alone jumps too much on a hundred items. The first process measures for all.
+    One measure alone jumps too much on a hundred items. The first process measures for all, unless
+    no process has all weights.
     """
-    found = agree(_examine(run) if is_first() else Validation(0.0))
+    found = agree(_examine(run) if is_first() or run.is_sharded else Validation(0.0))
     if found.score > run.best_score or not run.questions:
         run.best_score, run.best_step = found.score, run.step
         run.best = {k: v.detach().clone() for k, v in run.model.conditioner.state_dict().items()}

@@ -13,13 +13,13 @@ from relatum.checkpoint import MANIFEST, remove_snapshots
 from relatum.config import Config
 from relatum.disk import check_place, disk_errors_named
 from relatum.distributed import agree, is_first, joined, one_goes_ahead
-from relatum.encoders import OWN
-from relatum.encoders.tuning import fill_tuned
+from relatum.encoders import OWN, find_encoder
+from relatum.encoders.tuning import begin_tuning, fill_tuned
 from relatum.errors import CheckpointError, ConfigError, EncoderError
 from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.train.board import Board, open_board
-from relatum.train.run import RELATUM, Recipe, Run, prepare
+from relatum.train.run import RELATUM, Recipe, Run, prepare, split_weights
 from relatum.train.snapshot import restore, save_state, write_metrics
 from relatum.train.step import take_step, validate
 from relatum.train.watch import Watch
@@ -63,11 +63,12 @@ def train(
             run = prepare(catalogue, config, cache, report, recipe, encoder)
         if agree(run.model.fingerprint) != run.model.fingerprint:
             raise CheckpointError("the processes differ", fix="give all the same data and --cache")
+        split_weights(run)
         if folder is not None:
             _begin(run, folder, resume)
         with open_board(tensorboard if is_first() else None, run.step) as board:
-            _train_steps(run, folder if is_first() else None, report, board)
-    return _finish(run, folder)
+            _train_steps(run, folder, report, board)
+    return _finish(run, folder, encoder)
 
 
 def _begin(run: Run, folder: Path, resume: bool) -> None:
@@ -81,9 +82,12 @@ def _begin(run: Run, folder: Path, resume: bool) -> None:
         (folder / "metrics.jsonl").unlink(missing_ok=True)
 
 
-def _finish(run: Run, folder: Path | None) -> Model:
+def _finish(run: Run, folder: Path | None, given: Any) -> Model:  # noqa: ANN401
     """Go back to the best weights; the first process writes the model folder."""
     config = run.config
+    if run.is_sharded:  # a whole encoder again
+        run.model.encoder = find_encoder(config, given)
+        begin_tuning(run.model.encoder, config)
     run.model.conditioner.load_state_dict(run.best)
     run.model.conditioner.cpu().eval()
     run.model.validation = run.best_score
@@ -135,7 +139,7 @@ def _train_steps(run: Run, folder: Path | None, report: Report, board: Board) ->
             board(row)
             for text in row["warnings"]:
                 report("warning", 1, 1, text)
-            if folder is not None:
+            if folder is not None and is_first():
                 write_metrics(folder, row)
         is_kept = settings.snapshot_every and run.step % settings.snapshot_every == 0
         if folder is not None and (is_due or is_kept):
