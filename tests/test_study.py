@@ -13,6 +13,7 @@ from relatum.study import study
 from relatum.study.measure import KEPT, Cell
 from relatum.study.table import tabulate
 from relatum.study.variants import KINDS, folds, named, variants
+from relatum.study.write import save
 
 
 def cell(method: str, seed: int, hits: list[float], *, is_blind: bool = False) -> Cell:
@@ -41,10 +42,26 @@ def test_a_table_pairs_queries_and_counts_over_seeds() -> None:
     assert "| relatum | 2 | 75.0 ± 35.4 |" in text and "+50.0 [" in text
 
 
-def test_the_table_and_plot_are_written(tmp_path: Path) -> None:
-    tabulate("rivals", "tiny", [cell("relatum", 0, [1.0]), cell("other", 0, [0.0])]).save(tmp_path)
+@pytest.mark.parametrize(
+    ("kind", "names", "axis"),
+    [
+        ("rivals", ["relatum", "other"], None),
+        ("beta", ["beta 1.0", "beta 0.25"], "β"),
+        (
+            "curve",
+            ["a, 100% of links", "b, 100% of links", "a, 5% of links", "b, 5% of links"],
+            "5",
+        ),
+    ],
+)
+def test_the_table_and_plot_are_written(
+    kind: str, names: list[str], axis: str | None, tmp_path: Path
+) -> None:
+    save(tabulate(kind, "tiny", [cell(name, 0, [1.0]) for name in names]), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"study.json", "study.md", "study.svg"}
-    assert (tmp_path / "study.svg").read_text().startswith("<svg")
+    plot = (tmp_path / "study.svg").read_text()
+    assert plot.startswith("<svg")
+    assert axis is None or f"<!-- {axis} -->" in plot
 
 
 @pytest.mark.parametrize("kind", KINDS)

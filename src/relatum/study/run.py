@@ -27,6 +27,7 @@ from relatum.rivals.rivals import changed
 from relatum.study.measure import Cell, run_cell
 from relatum.study.table import Table, tabulate
 from relatum.study.variants import Kind, folds, variants
+from relatum.study.write import save
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def study(
     table = tabulate(kind, loaded.name, done)
     if not table.rows:
         raise DataError("none of the test items can be asked about", where=catalogue)
-    table.save(output)
+    save(table, output)
     return table
 
 

@@ -1,20 +1,15 @@
-"""The cells of a study as a table: mean and deviation over seeds, paired differences, a plot.
+"""The cells of a study as a table: mean and deviation over seeds, paired differences.
 
 In: cells.
-Out: `Table` of plain data, as Markdown, JSON and SVG.
+Out: `Table` of plain data, and as Markdown.
 This file does not know how cells came about.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from relatum.disk import write_file
-from relatum.evaluate.plots import as_svg
 from relatum.metrics import bootstrap, macro_mean
 from relatum.study.measure import KEPT, Cell
 
@@ -86,12 +81,6 @@ class Table:
             for row in rows
         ]
         return _table(head, lines) if names else ""
-
-    def save(self, folder: Path) -> None:
-        """Write study.json, study.md and study.svg."""
-        write_file(folder / "study.json", (json.dumps(asdict(self), indent=1) + "\n").encode())
-        write_file(folder / "study.md", self.to_markdown().encode())
-        write_file(folder / "study.svg", draw(self).encode())
 
 
 def tabulate(kind: str, catalogue: str, cells: Sequence[Cell]) -> Table:
@@ -183,27 +172,3 @@ def _difference(one: Difference | None) -> str:
     if one is None:
         return ""
     return f"{100 * one.mean:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}] ({one.ratio:+.0%})"
-
-
-def draw(table: Table) -> str:
-    """Draw Hit@5 of every method with its deviation over seeds, for both kinds of negatives."""
-    rows = table.rows[::-1]
-    if table.kind not in ("beta", "curve"):  # those have an order of their own
-        rows = sorted(rows, key=lambda row: row.numbers["hit@5"].mean)
-    figure = Figure(figsize=(7, 1 + 0.28 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    for metric, marker in (("hit@5", "o"), ("other hit@5", "s")):
-        numbers = [row.numbers[metric] for row in rows]
-        axes.errorbar(
-            [100 * number.mean for number in numbers],
-            np.arange(len(rows)),
-            xerr=[100 * number.deviation for number in numbers],
-            fmt=marker,
-            label=TITLES[metric],
-            capsize=2,
-        )
-    axes.set_yticks(np.arange(len(rows)), [row.method for row in rows])
-    axes.set_xlabel("Hit@5 of 21 (%), mean and deviation over seeds")
-    axes.grid(axis="x", alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=2)  # inside, it would hide a method
-    return as_svg(figure)
