@@ -24,7 +24,7 @@ KNOWN, NEW = part(1, WIDTH, 2), part(1, WIDTH, 3)
 
 def made(**changes: float) -> Conditioner:
     torch.manual_seed(0)
-    module = Conditioner(ITEMS[:2], ModelConfig.model_validate({"dim": 16, **changes})).eval()
+    module = Conditioner(ITEMS[:2], ModelConfig(**{"dim": 16, "ridge_dim": 0, **changes})).eval()
     module.start(ITEMS, KNOWN)
     for tower in (module.image, module.text):
         torch.nn.init.normal_(tower.weights.weight, std=0.3)

@@ -97,7 +97,7 @@ def test_a_study_runs_once_and_then_from_its_cells(
 
     def run() -> str:
         return study(
-            "beta", str(folder), tmp_path, seeds=2, jobs=1, settings=changes, cache=cache,
+            "rivals", str(folder), tmp_path, seeds=2, jobs=1, settings=changes, cache=cache,
             report=report,
         ).to_markdown()  # fmt: skip
 

@@ -16,11 +16,16 @@ from torch.nn import functional
 from relatum.batch import Part, Tokens, Vectors
 from relatum.config import ModelConfig
 from relatum.distributed import draw_rows
+from relatum.ridge import STRANGE, Ridge
 
 KNOWN = 512  # relation texts that are remembered, to tell a new text from a known one
 TINY = 1e-24  # the least square of a length
-Maps = tuple[Float[Tensor, "1 batch dim"], Float[Tensor, "1 batch dim"]]
-STRANGE = 0.5  # cosine with the nearest known text from which on a text counts as wholly new
+# images, texts, and what is wanted by links alone
+Maps = tuple[
+    Float[Tensor, "1 batch learned"],
+    Float[Tensor, "1 batch learned"],
+    Float[Tensor, "batch closed"],
+]
 
 
 class Conditioner(nn.Module):
@@ -35,7 +40,9 @@ class Conditioner(nn.Module):
     more its own words count: it is mapped as the text of an item would be and added. With
     `own_relation_map` relation texts go through a map of their own before all that. With `beta`
     below 1 an attention over the tokens, its query the relation, is mixed in (RCML, arXiv
-    2508.17497). The fused vector weighs image against text by the relation.
+    2508.17497). The fused vector weighs image against text by the relation. Its last dimensions
+    are those of `ridge`, which is fitted to the links when all else is trained; they are zero until
+    then, and in the vectors of one modality.
     """
 
     known: Tensor
@@ -52,6 +59,7 @@ class Conditioner(nn.Module):
         self.share = nn.Linear(width, 1)
         nn.init.zeros_(self.share.weight)
         nn.init.zeros_(self.share.bias)
+        self.ridge = Ridge(blank, config.closed_dim)
         self.relation = _as_it_is(width) if config.own_relation_map else nn.Identity()
         self.register_buffer("known", torch.zeros(KNOWN, width))
         self.register_buffer("centre", torch.zeros(1, width))
@@ -69,8 +77,8 @@ class Conditioner(nn.Module):
 
     def map(self, tokens: Tokens) -> Maps:
         """Return what no relation changes: the linear maps of images and of texts."""
-        texts = self._centred(tokens.text.pooled)
-        return self.image(_level(tokens.image.pooled)), self.text(texts)
+        texts = self.text(self._centred(tokens.text.pooled))
+        return self.image(_level(tokens.image.pooled)), texts, self.ridge.wanted(tokens)
 
     def under(self, maps: Maps, tokens: Tokens, relations: Part | None) -> Vectors:
         """Condition every item on each relation: (relations, items, dim); None is one relation."""
@@ -88,7 +96,20 @@ class Conditioner(nn.Module):
         image = functional.normalize(image, dim=-1) * tokens.image.present.unsqueeze(-1)
         text = functional.normalize(text, dim=-1) * tokens.text.present.unsqueeze(-1)
         both = functional.normalize(share * text + (1 - share) * image, dim=-1)
-        return Vectors(image, text, both)
+        scale, closed = self._closed(maps[2], relations)
+        both = torch.cat([both * scale, closed.expand(*both.shape[:-1], -1)], dim=-1)
+        gap = (0, self.ridge.size)
+        return Vectors(functional.pad(image, gap), functional.pad(text, gap), both)
+
+    def _closed(
+        self, wanted: Float[Tensor, "batch closed"], relations: Part | None
+    ) -> tuple[float, Float[Tensor, "*some closed"]]:
+        """Return the last dimensions, and by what all others are multiplied to make room."""
+        if not self.ridge.is_fitted:
+            return 1.0, wanted * 0
+        found = wanted if relations is None else self.ridge.asking(wanted, relations)
+        share = self.config.ridge_weight / (1 + self.config.ridge_weight)
+        return math.sqrt(1 - share), found * math.sqrt(share)
 
     def fuse(
         self,
@@ -106,12 +127,16 @@ class Conditioner(nn.Module):
         if self.config.beta < 1 or not self.config.conditioned:
             out[:] = self.under(maps, tokens, relations).both
             return
-        told, (image, text) = self._read(relations), (part[0] for part in maps)
+        told, (image, text) = self._read(relations), (part[0] for part in maps[:2])
+        learned, closed = out.split([self.config.learned_dim, self.ridge.size], dim=-1)
         amounts = (one.unsqueeze(-1) for one in self._amounts(told, image, text, tokens))
-        parts = zip(out, *amounts, told.image, told.text, told.pull, strict=True)
+        parts = zip(learned, *amounts, told.image, told.text, told.pull, strict=True)
         for vectors, i, t, p, by_image, by_text, pull in parts:
             torch.mul(image, by_image, out=vectors).mul_(i)
             vectors.addcmul_(text * by_text, t).addcmul_(p, pull)
+        scale, found = self._closed(maps[2], relations)
+        learned.mul_(scale)
+        closed.copy_(found)
 
     def cosines(
         self,
@@ -123,11 +148,13 @@ class Conditioner(nn.Module):
     ) -> Float[Tensor, "relations pairs"]:
         """Return the cosines of the fused vectors of `rows` of `under` with other vectors.
 
-        As in `fuse`, no vector is made where beta is 1: a cosine is a sum of inner products.
+        As in `fuse`, no vector is made where beta is 1: a cosine is a sum of inner products. For
+        training: nothing is there of the ridge yet.
         """
         if self.config.beta < 1 or not self.config.conditioned:
             return (self.under(maps, tokens, relations).both[:, rows] * others).sum(-1)
-        told, (image, text) = self._read(relations), (part[0][rows] for part in maps)
+        others = others[:, : self.config.learned_dim]
+        told, (image, text) = self._read(relations), (part[0][rows] for part in maps[:2])
         i, t, p = self._amounts(told, image, text, tokens[rows])
         by_image, by_text, pull = told.image[:, 0], told.text[:, 0], told.pull[:, 0]
         found = i * (by_image @ (image * others).T) + t * (by_text @ (text * others).T)
@@ -185,16 +212,16 @@ class _Tower(nn.Module):
     def __init__(self, part: Part, asked: int, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.whole = nn.Linear(part.pooled.shape[1], config.dim)
+        self.whole = nn.Linear(part.pooled.shape[1], config.learned_dim)
         nn.init.orthogonal_(self.whole.weight)  # starts as the encoder's own space
         nn.init.zeros_(self.whole.bias)
-        self.weights = nn.Linear(asked, config.dim)
+        self.weights = nn.Linear(asked, config.learned_dim)
         nn.init.zeros_(self.weights.weight)  # and with all dimensions alike
         nn.init.zeros_(self.weights.bias)
         if config.beta < 1:
             hidden = part.tokens.shape[2]
             self.query = nn.Linear(asked, hidden)
-            self.value = nn.Linear(hidden, config.dim)
+            self.value = nn.Linear(hidden, config.learned_dim)
 
     def forward(self, features: Float[Tensor, "batch width"]) -> Float[Tensor, "1 batch dim"]:
         """Return unit vectors; in training, the same dimensions are dropped for all items."""

@@ -62,11 +62,27 @@ class ModelConfig(_Settings):
     own_relation_map: bool = Field(
         default=True, description="true: relation texts go through a linear map of their own"
     )
+    ridge_dim: int = Field(
+        default=64, ge=0, description="of dim, what links give in closed form: a quarter at most"
+    )
+    ridge_weight: float = Field(
+        default=0.2, ge=0, description="how much their cosine counts beside that of the others"
+    )
     beta: float = Field(
         default=1.0, ge=0, le=1, description="share of the pooled vector; the rest is attention"
     )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="of feature dimensions")
     token_dropout: float = Field(default=0.2, ge=0, lt=1, description="of whole tokens")
+
+    @property
+    def closed_dim(self) -> int:
+        """Return the dimensions that are fitted in closed form."""
+        return min(self.ridge_dim, self.dim // 4)
+
+    @property
+    def learned_dim(self) -> int:
+        """Return the dimensions that are learned step by step."""
+        return self.dim - self.closed_dim
 
 
 Way = Literal["frozen", "lora", "full"]

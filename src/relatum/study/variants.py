@@ -32,6 +32,7 @@ ABLATIONS: Mapping[str, Mapping[str, object]] = {
     "no doubt of new texts": {"model.doubt": 0.0},
     "no map of their own for relation texts": {"model.own_relation_map": False},
     "no null asks": {"training.null_share": 0.0},
+    "no ridge": {"model.ridge_dim": 0},
     "the paper's three terms alone": {
         "loss.both": 0.0,
         "loss.relations": 0.0,

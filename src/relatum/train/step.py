@@ -158,7 +158,7 @@ def validate(run: Run) -> Validation:
     One measure alone jumps too much on a hundred items. The first process measures for all, unless
     no process has all weights.
     """
-    found = agree(_examine(run) if is_first() or run.is_sharded else Validation(0.0))
+    found = agree(examine(run) if is_first() or run.is_sharded else Validation(0.0))
     if found.score > run.best_score or not run.questions:
         run.best_score, run.best_step = found.score, run.step
         run.best = {k: v.detach().clone() for k, v in run.model.conditioner.state_dict().items()}
@@ -167,7 +167,8 @@ def validate(run: Run) -> Validation:
     return found
 
 
-def _examine(run: Run) -> Validation:
+def examine(run: Run) -> Validation:
+    """Measure the model as it is on the validation items."""
     score, tokens = -float(run.step == 0), run.validation_tokens
     if run.questions:
         if run.config.tuning.text != "frozen":

@@ -19,6 +19,7 @@ from relatum.errors import CheckpointError, ConfigError, EncoderError
 from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.train.board import Board, open_board
+from relatum.train.close import fit_ridge
 from relatum.train.run import RELATUM, Recipe, Run, prepare, split_weights
 from relatum.train.snapshot import restore, save_state, write_metrics
 from relatum.train.step import take_step, validate
@@ -68,7 +69,7 @@ def train(
             _begin(run, folder, resume)
         with open_board(tensorboard if is_first() else None, run.step) as board:
             _train_steps(run, folder, report, board)
-    return _finish(run, folder, encoder)
+    return _finish(run, folder, encoder, report)
 
 
 def _begin(run: Run, folder: Path, resume: bool) -> None:
@@ -82,7 +83,12 @@ def _begin(run: Run, folder: Path, resume: bool) -> None:
         (folder / "metrics.jsonl").unlink(missing_ok=True)
 
 
-def _finish(run: Run, folder: Path | None, given: Any) -> Model:  # noqa: ANN401
+def _finish(
+    run: Run,
+    folder: Path | None,
+    given: Any,  # noqa: ANN401
+    report: Report,
+) -> Model:
     """Go back to the best weights; the first process writes the model folder."""
     config = run.config
     if run.is_sharded:  # a whole encoder again
@@ -90,9 +96,10 @@ def _finish(run: Run, folder: Path | None, given: Any) -> Model:  # noqa: ANN401
         begin_tuning(run.model.encoder, config)
     run.model.conditioner.load_state_dict(run.best)
     run.model.conditioner.cpu().eval()
-    run.model.validation = run.best_score
     fill_tuned(run.model.encoder, config.tuning, run.best_encoder)
     run.model.forget_texts()
+    fit_ridge(run, report)
+    run.model.validation = run.best_score
     if folder is not None and is_first():
         run.model.save(folder)
         remove_snapshots(folder / "snapshots")

@@ -1,0 +1,158 @@
+"""What the links alone say of pooled features: one bilinear form a relation, in closed form.
+
+In: pooled features of items, links among training items, the relations' encoded texts.
+Out: for each item a short vector, and another for it as the source of a relation.
+This room knows tensors and matrices only: no items, no training.
+
+Two-step kernel ridge regression (Stock et al., arXiv 1803.01575): the links L of a relation, each
+divided by the root of its ends' degrees, are smoothed from both sides, M = (G^-1 X^T) L (X G^-1)
+with G = X^T X + 1. All relations share the directions in which their forms act most, so what is
+wanted has one vector for all of them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from scipy import linalg, sparse
+from torch import Tensor, nn
+from torch.nn import functional
+
+from relatum.batch import Part, Tokens
+
+KEPT = 256  # principal directions of the features that are looked at
+PENALTY = 1.0  # of the ridge, for features of length 1 in each modality
+TEMPER = 0.25  # power of the null form in the length of a direction: 0 none, 0.5 whole
+SHARP = 0.02  # temperature of the likeness of texts: a known text has its own form alone
+STRANGE = 0.5  # likeness to the nearest known text from which on only the null form is left
+SIZES = ("forms", "texts", "owners")  # buffers whose length depends on what was fitted
+
+
+class Ridge(nn.Module):
+    """Short vectors in closed form; before `fit` they are zero."""
+
+    image_mean: Tensor
+    text_mean: Tensor
+    basis: Tensor
+    forms: Tensor
+    texts: Tensor
+    owners: Tensor
+
+    def __init__(self, blank: Tokens, size: int) -> None:
+        """Take the widths from a blank item; `size` numbers an item."""
+        super().__init__()
+        image, text = blank.image.pooled.shape[1], blank.text.pooled.shape[1]
+        self.size = size
+        self.register_buffer("image_mean", torch.zeros(1, image))
+        self.register_buffer("text_mean", torch.zeros(1, text))
+        self.register_buffer("basis", torch.zeros(image + text, size))
+        self.register_buffer("forms", torch.zeros(0, size, size))
+        self.register_buffer("texts", torch.zeros(0, text))
+        self.register_buffer("owners", torch.zeros(0, dtype=torch.int64))
+        self.register_load_state_dict_pre_hook(_take_sizes)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Return whether vectors say anything."""
+        return len(self.forms) > 0
+
+    def wanted(self, tokens: Tokens) -> Float[Tensor, "batch size"]:
+        """Return items as what is wanted whatever the relation: of length 1, or 0 without parts."""
+        return functional.normalize(self._features(tokens) @ self.basis, dim=-1)
+
+    def asking(
+        self, wanted: Float[Tensor, "batch size"], relations: Part
+    ) -> Float[Tensor, "relations batch size"]:
+        """Return items as sources of each relation, from what they are when they are wanted."""
+        return functional.normalize(wanted @ self._forms(relations.pooled), dim=-1)
+
+    def _forms(
+        self, pooled: Float[Tensor, "relations width"]
+    ) -> Float[Tensor, "relations size size"]:
+        """Mix the forms of the known texts by their likeness; a strange text has the null form."""
+        near = functional.normalize(pooled, dim=-1) @ self.texts.T
+        owned = functional.one_hot(self.owners, len(self.forms)).to(near.dtype)
+        flat = self.forms.flatten(1)
+        mixed = (near / SHARP).softmax(-1) @ owned @ flat
+        strange = ((1 - near.amax(-1, keepdim=True)) / (1 - STRANGE)).clamp(0, 1)
+        return torch.lerp(mixed, flat[:1], strange).unflatten(1, self.forms.shape[1:])
+
+    def _features(self, tokens: Tokens) -> Float[Tensor, "batch width"]:
+        """Return image and text side by side, each centred and of length 1; 0 where it misses."""
+        parts = ((tokens.image, self.image_mean), (tokens.text, self.text_mean))
+        found = [
+            functional.normalize(_unit(part.pooled) - mean, dim=-1) * part.present.unsqueeze(-1)
+            for part, mean in parts
+        ]
+        return torch.cat(found, dim=-1)
+
+    @torch.no_grad()
+    def fit(
+        self,
+        tokens: Tokens,
+        links: Sequence[sparse.csr_array],
+        texts: Float[Tensor, "texts width"],
+        owners: Int64[Tensor, " texts"],
+    ) -> None:
+        """Fit the forms to the links among items, the null relation's first.
+
+        `owners` says whose links, by their place, each known text means.
+        """
+        self.image_mean.copy_(_mean(tokens.image))
+        self.text_mean.copy_(_mean(tokens.text))
+        features = self._features(tokens).double().numpy()
+        count, width = features.shape
+        first = max(width - min(KEPT, count), 0)
+        spread, turn = linalg.eigh(features.T @ features, subset_by_index=(first, width - 1))
+        spread, turn = spread[spread > 1e-9 * spread[-1]], turn[:, spread > 1e-9 * spread[-1]]
+        smooth = features @ turn * (np.sqrt(spread) / (spread + PENALTY))
+        forms = [smooth.T @ _levelled(matrix, smooth) for matrix in links]
+        forms = [form / max(np.linalg.norm(form), 1e-12) for form in forms]
+        shared = _largest(np.sum([form.T @ form for form in forms], axis=0), self.size)
+        made = np.stack([shared.T @ form @ shared for form in forms])
+        strength, axes = linalg.eigh((made[0] + made[0].T) / 2)
+        length = np.maximum(np.abs(strength), 1e-2 * np.abs(strength).max() + 1e-12) ** TEMPER
+        made = (axes.T @ made @ axes) / np.outer(length, length)
+        basis = turn / np.sqrt(spread) @ shared @ axes * length
+        signs = np.sign(basis[np.abs(basis).argmax(0), np.arange(len(length))])  # else chance
+        size = slice(len(length))  # fewer than asked for where there are few features
+        self.basis.zero_()[:, size] = torch.from_numpy(basis * signs)
+        self.forms = torch.zeros(len(made), self.size, self.size)
+        self.forms[:, size, size] = torch.from_numpy(made * np.outer(signs, signs))
+        self.texts, self.owners = _unit(texts), owners
+
+    def forget(self) -> None:
+        """Be as before `fit`."""
+        for name in SIZES:
+            setattr(self, name, getattr(self, name)[:0])
+        self.basis.zero_()
+
+
+def _take_sizes(ridge: Ridge, tensors: Mapping[str, Tensor], prefix: str, *_: object) -> None:
+    """Give the buffers the lengths of what is loaded."""
+    for name in SIZES:
+        if prefix + name in tensors:
+            setattr(ridge, name, torch.empty_like(tensors[prefix + name]))
+
+
+def _mean(part: Part) -> Float[Tensor, "1 width"]:
+    there = _unit(part.pooled[part.present])
+    return there.mean(0, keepdim=True) if len(there) else torch.zeros_like(part.pooled[:1])
+
+
+def _levelled(links: sparse.csr_array, numbers: np.ndarray) -> np.ndarray:
+    """Multiply with links of which each counts less, the more its ends have."""
+    matrix = sparse.csr_array(links > 0, dtype=np.float64)
+    out, in_ = (1 / np.sqrt(np.maximum(matrix.sum(axis), 1)) for axis in (1, 0))
+    return (matrix @ (numbers * in_[:, None])) * out[:, None]
+
+
+def _largest(matrix: np.ndarray, count: int) -> np.ndarray:
+    """Return the eigenvectors of the largest eigenvalues as columns."""
+    width = len(matrix)
+    return linalg.eigh(matrix, subset_by_index=(max(width - count, 0), width - 1))[1][:, ::-1]
+
+
+def _unit(vectors: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
+    return functional.normalize(vectors, dim=-1)
