@@ -72,9 +72,10 @@ class Ridge(nn.Module):
     ) -> Float[Tensor, "relations size size"]:
         """Mix the forms of the known texts by their likeness; a strange text has the null form."""
         near = functional.normalize(pooled, dim=-1) @ self.texts.T
-        owned = functional.one_hot(self.owners, len(self.forms)).to(near.dtype)
+        shares = near.new_zeros(len(near), len(self.forms))
+        shares = shares.index_add(1, self.owners, (near / SHARP).softmax(-1))
         flat = self.forms.flatten(1)
-        mixed = (near / SHARP).softmax(-1) @ owned @ flat
+        mixed = shares @ flat
         strange = ((1 - near.amax(-1, keepdim=True)) / (1 - STRANGE)).clamp(0, 1)
         return torch.lerp(mixed, flat[:1], strange).unflatten(1, self.forms.shape[1:])
 
