@@ -16,7 +16,7 @@ from torch.nn import functional
 from relatum.batch import Part, Tokens, Vectors
 from relatum.config import ModelConfig
 from relatum.distributed import draw_rows
-from relatum.ridge import STRANGE, Ridge
+from relatum.ridge import Ridge, strangeness
 
 KNOWN = 512  # relation texts that are remembered, to tell a new text from a known one
 TINY = 1e-24  # the least square of a length
@@ -203,7 +203,7 @@ class Conditioner(nn.Module):
     def _strangeness(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any 1"]:
         """Return how little each text is like the relations trained on: 0 for these, 1 at most."""
         nearest = (_unit(pooled.detach()) @ self.known.T).amax(-1, keepdim=True)
-        return ((1 - nearest) / (1 - STRANGE)).clamp(0, 1)
+        return strangeness(nearest)
 
 
 class _Tower(nn.Module):

@@ -25,7 +25,7 @@ KEPT = 256  # principal directions of the features that are looked at
 PENALTY = 1.0  # of the ridge, for features of length 1 in each modality
 TEMPER = 0.25  # power of the null form in the length of a direction: 0 none, 0.5 whole
 SHARP = 0.02  # temperature of the likeness of texts: a known text has its own form alone
-STRANGE = 0.5  # likeness to the nearest known text from which on only the null form is left
+STRANGE = 0.5  # cosine with the nearest known text at which a text counts as wholly new
 SIZES = ("forms", "texts", "owners")  # buffers whose length depends on what was fitted
 
 
@@ -76,7 +76,7 @@ class Ridge(nn.Module):
         shares = shares.index_add(1, self.owners, (near / SHARP).softmax(-1))
         flat = self.forms.flatten(1)
         mixed = shares @ flat
-        strange = ((1 - near.amax(-1, keepdim=True)) / (1 - STRANGE)).clamp(0, 1)
+        strange = strangeness(near.amax(-1, keepdim=True))
         return torch.lerp(mixed, flat[:1], strange).unflatten(1, self.forms.shape[1:])
 
     def _features(self, tokens: Tokens) -> Float[Tensor, "batch width"]:
@@ -98,7 +98,8 @@ class Ridge(nn.Module):
     ) -> None:
         """Fit the forms to the links among items, the null relation's first.
 
-        `owners` says whose links, by their place, each known text means.
+        `owners` says whose links, by their place, each known text means. Where all items are alike
+        there is nothing to fit.
         """
         self.image_mean.copy_(_mean(tokens.image))
         self.text_mean.copy_(_mean(tokens.text))
@@ -107,6 +108,8 @@ class Ridge(nn.Module):
         first = max(width - min(KEPT, count), 0)
         spread, turn = linalg.eigh(features.T @ features, subset_by_index=(first, width - 1))
         spread, turn = spread[spread > 1e-9 * spread[-1]], turn[:, spread > 1e-9 * spread[-1]]
+        if not len(spread):
+            return
         smooth = features @ turn * (np.sqrt(spread) / (spread + PENALTY))
         forms = [smooth.T @ _levelled(matrix, smooth) for matrix in links]
         forms = [form / max(np.linalg.norm(form), 1e-12) for form in forms]
@@ -128,6 +131,11 @@ class Ridge(nn.Module):
         for name in SIZES:
             setattr(self, name, getattr(self, name)[:0])
         self.basis.zero_()
+
+
+def strangeness(nearest: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Return how new texts of such cosines with the nearest known one are: 0 not, 1 wholly."""
+    return ((1 - nearest) / (1 - STRANGE)).clamp(0, 1)
 
 
 def _take_sizes(ridge: Ridge, tensors: Mapping[str, Tensor], prefix: str, *_: object) -> None:
@@ -152,7 +160,7 @@ def _levelled(links: sparse.csr_array, numbers: np.ndarray) -> np.ndarray:
 def _largest(matrix: np.ndarray, count: int) -> np.ndarray:
     """Return the eigenvectors of the largest eigenvalues as columns."""
     width = len(matrix)
-    return linalg.eigh(matrix, subset_by_index=(max(width - count, 0), width - 1))[1][:, ::-1]
+    return linalg.eigh(matrix, subset_by_index=(max(width - count, 0), width - 1))[1]
 
 
 def _unit(vectors: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:

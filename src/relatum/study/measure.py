@@ -89,7 +89,7 @@ def run_cell(
     sides = prepare(catalogue, model, split, section, cache)
     contestant = from_model(rival.name, model, symmetric=rival.recipe.symmetric)
     whole = section == "seen" and rival.name in {one.name for one in RIVALS}
-    cell = judge(contestant, sides, seed, fold, seconds, whole=whole)
+    cell = judge(contestant, sides, seed, fold, seconds, whole=whole, types=section == "seen")
     cells = [replace(cell, rate=model.config.training.learning_rate)]
     if rival.name == "unconditioned":
         cells.append(judge(with_words(contestant, model), sides, seed, fold, 0.0, whole=False))
@@ -155,8 +155,12 @@ def judge(
     seconds: float,
     *,
     whole: bool,
+    types: bool = False,
 ) -> Cell:
-    """Answer the questions in the way that is best on validation items; `whole`: all protocols."""
+    """Answer the questions in the way that is best on validation items; `whole`: all protocols.
+
+    `types` alone asks which relation links two items, which needs no probe.
+    """
     way = _best_way(contestant, sides)
     chosen = replace(contestant, ways=(way,))
     outcome = measure(contestant.name, chosen.method(sides.test), sides.questions["test"])
@@ -168,7 +172,8 @@ def judge(
         if sides.questions["test"]
         else {}
     )
-    numbers = _other_protocols(chosen, sides) if whole else {}
+    numbers = _types(chosen, sides) if whole or types else {}
+    numbers |= _probes(chosen, sides) if whole else {}
     return Cell(contestant.name, seed, fold, way, answers, numbers, seconds, contestant.is_blind)
 
 
@@ -184,14 +189,16 @@ def _best_way(contestant: Contestant, sides: Sides) -> Way:
     return max(means)[1]
 
 
-def _other_protocols(contestant: Contestant, sides: Sides) -> dict[str, float]:
+def _types(contestant: Contestant, sides: Sides) -> dict[str, float]:
+    chosen = predict_types(contestant, sides.test, draw_pairs(sides.questions["test"]))
+    return {"type top-1": float(chosen.top1.mean()), "type top-3": float(chosen.top3.mean())}
+
+
+def _probes(contestant: Contestant, sides: Sides) -> dict[str, float]:
+    """Return what a linear probe reads from the vectors; fitting it takes longer than training."""
     questions = sides.questions["test"]
-    pairs = draw_pairs(questions)
-    chosen = predict_types(contestant, sides.test, pairs)
-    probed = probe_types(contestant, sides.test, pairs)
+    probed = probe_types(contestant, sides.test, draw_pairs(questions))
     return {
-        "type top-1": float(chosen.top1.mean()),
-        "type top-3": float(chosen.top3.mean()),
         "type top-1, probe": float(probed.top1.mean()),
         "type top-3, probe": float(probed.top3.mean()),
         **judge_validity(contestant, sides.test, questions).numbers(),

@@ -100,7 +100,7 @@ def study(
     first = [job for job in todo if job.seed == job.fold == 0]
     _run(first, jobs, report)
     rates = {job.rival.name: job.read()[0].rate for job in first}
-    todo = [job if job in first else job.at(rates[job.rival.name]) for job in todo]
+    todo = [job if job.seed == job.fold == 0 else job.at(rates[job.rival.name]) for job in todo]
     _run(todo, jobs, report)
     done = [cell for job in todo for cell in job.read()]
     table = tabulate(kind, loaded.name, done)

@@ -35,9 +35,7 @@ def fit_ridge(run: Run, report: Report) -> None:
                 owners.setdefault(ask.text, place)
     known = [part.pooled for text in owners if (part := asked(run, text)) is not None]
     texts = torch.cat(known).float() if known else torch.zeros(0, head.ridge.texts.shape[1])
-    head.eval().cpu()
-    before = examine(run).score
-    places = torch.tensor([*owners.values()], dtype=torch.int64)
+    places, before = torch.tensor([*owners.values()], dtype=torch.int64), run.best_score
     head.ridge.fit(_tokens(run, step), [links[-1], *links[:-1]], texts.cpu(), places)
     after = examine(run).score
     if after < before:
