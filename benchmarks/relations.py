@@ -155,7 +155,7 @@ def report(seeds: int) -> None:
 
 
 def seconds() -> None:
-    """Print how long reading, counting and Leiden take as baskets grow, and the exponent."""
+    """Print how long reading, counting and grouping take as baskets grow, and the exponent."""
     print(f"\ntime: {ITEMS:,} items, 30 % noise; processor seconds to read and find communities")
     truth = planted(np.random.default_rng(0))
     groups = members(truth)

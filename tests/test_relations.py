@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 from sklearn.metrics import adjusted_mutual_info_score
 
@@ -19,7 +21,13 @@ from relatum.errors import ConfigError, DataError
 from relatum.relations import NoiseReport, Plan, Source, mine
 from relatum.relations.builders import build
 from relatum.relations.mine import write_tables
-from relatum.relations.pairs import count_together, pairs_of, strongest
+from relatum.relations.pairs import (
+    Pairs,
+    communities,
+    count_together,
+    pairs_of,
+    strongest,
+)
 from relatum.relations.plan import After, Column, Copies, Table, Together, Topics
 from relatum.relations.source import Half, read_baskets
 
@@ -162,6 +170,22 @@ def test_communities_are_those_that_were_put_in(source: Source) -> None:
     got = labels(source, [group.items for group in found.groups])
     assert adjusted_mutual_info_score(kinds, got) >= 0.9
     assert {(group.text or "").split()[3].strip(",") for group in found.groups} == set(WORDS[:4])
+
+
+def test_communities_hang_together_and_are_the_same_again() -> None:
+    rng = np.random.default_rng(0)
+    one, other = np.unique(np.sort(rng.integers(0, 300, (2, 500)), axis=0), axis=1)
+    one, other = one[one != other], other[one != other]
+    level = np.ones(len(one))
+    pairs = Pairs(one, other, 2 * level, level, float(len(one)))
+    found = communities(pairs, 300)
+    assert found == communities(pairs, 300)
+    assert sorted(row for rows in found for row in rows) == np.unique([one, other]).tolist()
+    assert 5 < len(found) < 60
+    for rows in found:
+        inside = np.isin(one, rows) & np.isin(other, rows)
+        graph = sparse.csr_array((level[inside], (one[inside], other[inside])), shape=(300, 300))
+        assert len(np.unique(connected_components(graph)[1][rows])) == 1
 
 
 def test_a_relation_for_each_community_is_named_by_its_words(source: Source) -> None:

@@ -132,7 +132,7 @@ def build_together(source: Source, settings: Together) -> list[Mined]:
     rows = communities(pairs, len(source.items), resolution=settings.resolution)
     rows = [some for some in rows if len(some) >= settings.smallest]
     relation = _relation(settings, f"{settings.signal}-purpose", PURPOSE)
-    found = f"Leiden communities of pairs of {settings.signal}"
+    found = f"communities (Louvain, connected) of pairs of {settings.signal}"
     whole = _grouped(source, settings, relation, rows, found)
     return [whole] if settings.shape == "groups" else _one_each(whole)
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
-from sknetwork.clustering import Leiden
+from scipy.sparse.csgraph import connected_components
+from sknetwork.clustering import Louvain
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,21 @@ def strongest(pairs: Pairs, most: int) -> Pairs:
     return pairs.keep(np.unique(np.concatenate([number, number])[order][place < most]))
 
 
-def communities(
-    pairs: Pairs, items: int, *, resolution: float = 1.0, seed: int = 0
-) -> list[list[int]]:
-    """Return communities of rows by Leiden, largest first; rows without a pair are in none."""
+def communities(pairs: Pairs, items: int, *, resolution: float = 1.0) -> list[list[int]]:
+    """Return communities of rows, largest first; rows without a pair are in none.
+
+    Louvain, after which what does not hang together is taken apart, as Leiden promises (arXiv
+    1810.08473). Leiden itself, as scikit-network 0.33 has it, draws from a state that nobody can
+    set, and where gains are level to the last bit it may never end.
+    """
     if not len(pairs.one):
         return []
     ends = (pairs.one, pairs.other)
     graph = sparse.csr_matrix((pairs.strength(), ends), shape=(items, items))
-    labels = Leiden(resolution=resolution, random_state=seed).fit_predict(graph + graph.T)
+    labels = Louvain(resolution=resolution).fit_predict(graph + graph.T)
+    inside = labels[pairs.one] == labels[pairs.other]
+    kept = (inside[inside], (pairs.one[inside], pairs.other[inside]))
+    labels = connected_components(sparse.csr_array(kept, shape=(items, items)))[1]
     linked = np.unique(np.concatenate(ends))
     order = linked[np.argsort(labels[linked], kind="stable")]
     found = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)

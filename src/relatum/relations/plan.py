@@ -61,7 +61,7 @@ class Together(_Builder):
     )
     neighbours: int = Field(default=50, ge=1, description="an item's strongest pairs that are kept")
     resolution: float = Field(
-        default=1.0, gt=0, description="of Leiden: higher gives more, smaller"
+        default=1.0, gt=0, description="of modularity: higher gives more, smaller communities"
     )
     smallest: int = Field(default=4, ge=2, description="items a community at least")
 
