@@ -17,6 +17,7 @@ from relatum import Catalogue, Item, Model, train
 from relatum.errors import DataError, RelatumError, StoreError
 from relatum.scores import compare
 from relatum.store import Hit, Store, build, view
+from relatum.store.manifest import FORMAT
 
 COLOUR = "are of the same colour"
 RELATIONS = (None, COLOUR, "is larger than", "look good beside")
@@ -206,8 +207,8 @@ def test_what_is_no_store_is_named(store: Store, tmp_path: Path) -> None:
     for text, what in (
         ("{", "the manifest is damaged"),
         ("[]", "the manifest is damaged"),
-        ('{"format": 3, "fingerprint": "x"}', "the manifest is damaged"),
-        (json.dumps({"format": 2}), "store format 2, expected 3"),
+        (json.dumps({"format": FORMAT, "fingerprint": "x"}), "the manifest is damaged"),
+        (json.dumps({"format": 2}), f"store format 2, expected {FORMAT}"),
     ):
         (tmp_path / "store.json").write_text(text)
         with pytest.raises(StoreError, match=what) as error:

@@ -17,11 +17,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from relatum.batch import Part, Tokens
-from relatum.encoders import blank_tokens
 from relatum.items import Item, read_image
 from relatum.model import Model
 from relatum.progress import Report, silent
-from relatum.store.columns import Columns, clean
+from relatum.store.columns import Columns, clean, show
 
 SIDES = ("image", "text")
 SIDE = 160  # pixels of a thumbnail at most
@@ -54,6 +53,10 @@ def make_rows(
         **encoded,
         "groups": pa.array([list(groups) for groups, _ in known], strings),
         "links": pa.array([list(lines) for _, lines in known], strings),
+        "shown": pa.array(
+            [show(item, groups) for item, (groups, _) in zip(items, known, strict=True)],
+            pa.string(),
+        ),
     }
     fields = [pa.field(name, column.type) for name, column in ours.items()]
     return pa.table([*ours.values(), *metadata.values()], pa.schema([*fields, *metadata]))
@@ -83,8 +86,8 @@ def token_columns(model: Model) -> list[str]:
 
 def read_tokens(model: Model, found: pa.Table) -> Tokens:
     """Return rows as the tokens they were made of, without those that the model does not use."""
-    blank = blank_tokens(model.encoder, model.reduction)
-    return Tokens(*(_part(found, side, getattr(blank, side)) for side in SIDES))
+    widths = (getattr(model.reduction, side).basis.shape[1] for side in SIDES)
+    return Tokens(*(_part(found, *each) for each in zip(SIDES, widths, strict=True)))
 
 
 def read_vectors(column: pa.ChunkedArray) -> Float[Tensor, "rows width"]:
@@ -93,9 +96,9 @@ def read_vectors(column: pa.ChunkedArray) -> Float[Tensor, "rows width"]:
     return torch.from_numpy(values.astype(np.float32).reshape(-1, column.type.list_size))
 
 
-def _part(found: pa.Table, side: str, blank: Part) -> Part:
+def _part(found: pa.Table, side: str, hidden: int) -> Part:
     pooled = read_vectors(found[f"{side}_pooled"])
-    hidden, name = blank.tokens.shape[2], f"{side}_tokens"
+    name = f"{side}_tokens"
     if name not in found.column_names:
         present = pooled.any(1, keepdim=True)  # one token stands for all that none looks at
         return Part(torch.zeros(len(pooled), 1, hidden), present, pooled)

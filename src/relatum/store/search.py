@@ -75,9 +75,8 @@ class Search:
             for where in dict.fromkeys(one.query.where for one in open_.values()):
                 some = {n: one for n, one in open_.items() if one.query.where == where}
                 probes = torch.stack([one.probe for one in some.values()])
-                names = ["id", "text", "vector", "groups", *self.columns.names.values()]
                 try:
-                    tables = self.view.nearest(probes, names, where, limit)
+                    tables = self.view.nearest(probes, ["id", "vector", "shown"], where, limit)
                 except RelatumError as error:
                     failed |= dict.fromkeys(some, error)
                     open_ = {n: one for n, one in open_.items() if n not in some}
@@ -94,15 +93,16 @@ class Search:
         found = pa.concat_tables(asked.pages).slice(query.offset, query.k)
         scores = read_vectors(found["vector"]) @ asked.vectors.T
         hits: list[Hit] = []
-        rows = found.drop_columns(["vector"]).to_pylist()
+        rows = zip(found["id"].to_pylist(), found["shown"].to_pylist(), strict=True)
         totals = (scores @ asked.weights).tolist()
-        for row, parts, total in zip(rows, scores.tolist(), totals, strict=True):
+        for (id, shown), parts, total in zip(rows, scores.tolist(), totals, strict=True):
             odds = self.calibration.probability(query.weights, parts)
             if query.min_score is None or (odds or 0.0) >= query.min_score:
-                rank, metadata = query.offset + len(hits) + 1, self.columns.metadata(row)
-                is_linked = asked.is_tied(row) if query.item and asked.known else None
-                facts = row["text"], metadata, is_linked, asked.named(row)
-                hits.append(Hit(rank, row["id"], total, odds, *facts))
+                rank, row = query.offset + len(hits) + 1, self.columns.read(shown)
+                groups = row["groups"]
+                is_linked = asked.is_tied(id, groups) if query.item and asked.known else None
+                facts = row["text"], row["metadata"], is_linked, asked.named(groups)
+                hits.append(Hit(rank, id, total, odds, *facts))
         return self._explained(hits, asked) if asked.item and hits else hits
 
     def _explained(self, hits: list[Hit], asked: Asked) -> list[Hit]:

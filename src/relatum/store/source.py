@@ -6,7 +6,8 @@ This file does not know of scores.
 """
 
 import io
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,19 +54,19 @@ class Asked:
         """Return what the vectors of hits are multiplied with."""
         return self.weights @ self.vectors
 
-    def is_hit(self, row: Mapping[str, Any]) -> bool:
+    def is_hit(self, id: str, shown: str) -> bool:
         """Tell whether a row is another item than the source, and not to be left out."""
-        is_left_out = self.query.exclude_linked and self.is_tied(row)
-        return row["id"] != self.query.item and not is_left_out
+        is_left_out = self.query.exclude_linked and self.is_tied(id, json.loads(shown)["groups"])
+        return id != self.query.item and not is_left_out
 
-    def is_tied(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether the catalogue links a row to the source."""
-        return row["id"] in self.linked or not self.groups.isdisjoint(row["groups"] or ())
+    def is_tied(self, id: str, groups: Iterable[str]) -> bool:
+        """Tell whether the catalogue links an item of some groups to the source."""
+        return id in self.linked or not self.groups.isdisjoint(groups)
 
-    def named(self, row: Mapping[str, Any]) -> dict[str, bool]:
-        """Return the names of a row's groups under the relations, and if the source is in them."""
+    def named(self, groups: Iterable[str]) -> dict[str, bool]:
+        """Return the names of groups under the relations, and if the source is in them."""
         found: dict[str, bool] = {}
-        for line in row["groups"] or ():
+        for line in groups:
             if line.partition("\t")[0] in self.known:
                 name = line.rpartition("\t")[2]
                 found[name] = found.get(name, False) or line in self.groups
@@ -77,10 +78,13 @@ class Asked:
         A later row never comes before an earlier one, however many are asked for: so pages have no
         doubles, even where an index finds other rows when it is asked for more.
         """
-        keys = found.select(["id", *["groups"] * self.query.exclude_linked]).to_pylist()
-        rows = [n for n, row in enumerate(keys) if row["id"] not in self.seen and self.is_hit(row)]
-        self.seen |= {row["id"] for row in keys}
-        self.pages.append(found.take(pa.array(_in_order(found, keys, rows), pa.int64())))
+        ids, shown = found["id"].to_pylist(), found["shown"].to_pylist()
+        keys = enumerate(zip(ids, shown, strict=True))
+        rows = [n for n, key in keys if key[0] not in self.seen and self.is_hit(*key)]
+        self.seen |= {*ids}
+        distances = found["_distance"].to_pylist()
+        rows.sort(key=lambda row: (distances[row], ids[row]))
+        self.pages.append(found.take(pa.array(rows, pa.int64())))
 
     def is_full(self) -> bool:
         """Tell whether the page asked for is found."""
@@ -166,9 +170,3 @@ def _as_item(query: Query) -> Item:
         image.convert("RGBA").save(file, "PNG", compress_level=1)
         image = file.getvalue()
     return Item("query", query.text, image)
-
-
-def _in_order(found: pa.Table, keys: Sequence[Mapping[str, Any]], rows: list[int]) -> list[int]:
-    """Put rows in the order of their scores, then their ids."""
-    distances = found["_distance"].to_pylist()
-    return sorted(rows, key=lambda row: (distances[row], keys[row]["id"]))

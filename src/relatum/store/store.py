@@ -34,6 +34,7 @@ from relatum.store.view import View, lance_errors, quoted
 
 FRESH = 1.0  # seconds within which a store sees what another process wrote
 KEEP = timedelta(hours=1)  # how long optimize leaves old versions to those who read them
+ITEM = ("id", "thumbnail", "shown")  # columns that make an item again
 MEMORY = 512 * 2**20  # bytes of an index that are kept
 
 
@@ -165,14 +166,14 @@ class Store:
 
     def items(self, ids: Sequence[str]) -> list[Item]:
         """Return items by id, in the order asked, with their thumbnails as images."""
-        return self._items(self._view().find(ids, self._item_names))
+        return self._items(self._view().find(ids, ITEM))
 
     def browse(self, *, where: str | None = None, k: int = 50, offset: int = 0) -> list[Item]:
         """Return a page of the items that pass an SQL filter, in the order of the table."""
         if k < 1 or offset < 0:
             what = f"expected k of at least 1 and offset of at least 0, got {k}, {offset}"
             raise StoreError(what)
-        return self._items(self._view().page(self._item_names, where, k, offset))
+        return self._items(self._view().page(ITEM, where, k, offset))
 
     def thumbnail(self, id: str) -> bytes | None:
         """Return an item's picture as WebP of at most 160 pixels a side, or None."""
@@ -237,14 +238,11 @@ class Store:
         is_old = time.monotonic() - self._opened > FRESH
         return View(self._latest() if is_old else self._table, self.path)
 
-    @property
-    def _item_names(self) -> list[str]:
-        return ["id", "text", "thumbnail", *self.columns.values()]
-
     def _items(self, found: pa.Table) -> list[Item]:
+        rows = [(row, self._columns.read(row["shown"])) for row in found.to_pylist()]
         return [
-            Item(row["id"], row["text"], row["thumbnail"], self._columns.metadata(row))
-            for row in found.to_pylist()
+            Item(row["id"], shown["text"], row["thumbnail"], shown["metadata"])
+            for row, shown in rows
         ]
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float
 from lancedb.index import BTree, IvfSq
-from lancedb.query import LanceVectorQueryBuilder
+from lancedb.query import LanceQueryBuilder, LanceVectorQueryBuilder
 from lancedb.table import Table
 from torch import Tensor
 
@@ -54,14 +54,14 @@ class View:
         """Return columns of those of the ids that the store has, in any order."""
         search = self.table.search().where(f"id IN ({quoted(ids)})")
         with lance_errors(self.path):
-            return search.select(list(dict.fromkeys(["id", *names]))).to_arrow()
+            return _read(search.select(list(dict.fromkeys(["id", *names]))))
 
     def page(self, names: Sequence[str], where: str | None, k: int, offset: int) -> pa.Table:
         """Return columns of some rows that pass an SQL filter, in the order of the table."""
         with lance_errors(self.path, where):
             search = self.table.search()
             search = search if where is None else search.where(where)
-            return search.select(list(names)).limit(k).offset(offset).to_arrow()
+            return _read(search.select(list(names)).limit(k).offset(offset))
 
     def nearest(
         self,
@@ -100,7 +100,7 @@ class View:
             search = search.refine_factor(2)  # twice as many, ordered in full precision
         with lance_errors(self.path, where):
             search = search if where is None else search.where(where, prefilter=True)
-            found = search.to_arrow()
+            found = _read(search)
         if len(vectors) == 1:
             return [found]
         numbers = found["query_index"].to_numpy()
@@ -133,6 +133,11 @@ class View:
         with lance_errors(self.path):
             self.table.create_index("id", config=BTree())
             self.table.create_index("vector", config=config)
+
+
+def _read(search: LanceQueryBuilder) -> pa.Table:
+    """Return what is found; `to_arrow` would ask for the schema three times, 2 ms in all."""
+    return search.with_row_id(True).to_batches().read_all().drop_columns(["_rowid"])
 
 
 def quoted(ids: Sequence[str]) -> str:
