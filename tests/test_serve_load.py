@@ -70,6 +70,34 @@ def test_what_waits_is_answered_by_one_call() -> None:
     assert answers == [2 * number for number in range(20) if number != 5]
 
 
+def test_those_who_were_answered_together_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relatum.serve.batcher.PAUSE", 0.1)
+    sizes: list[int] = []
+
+    def answer(questions: Sequence[int]) -> Sequence[int]:
+        sizes.append(len(questions))
+        time.sleep(0.01)
+        return questions
+
+    async def client(batcher: Batcher[int, int], number: int) -> None:
+        for _ in range(6):
+            await batcher.ask(number)
+            await asyncio.sleep(0.001 * number)
+
+    async def ask() -> float:
+        batcher: Batcher[int, int] = Batcher(answer)
+        await asyncio.gather(*(client(batcher, number) for number in range(4)))
+        await batcher.ask(0)  # after one that waited in vain, nobody is waited for
+        start = time.perf_counter()
+        await batcher.ask(0)
+        spent = time.perf_counter() - start
+        await batcher.close()
+        return spent
+
+    assert asyncio.run(ask()) < 0.1
+    assert sum(sizes) == 26 and len(sizes) <= 11  # else 1 and 3 by turns: 14
+
+
 def test_a_full_queue_says_so_and_a_bug_reaches_all_who_asked() -> None:
     async def ask() -> None:
         batcher: Batcher[Callable[[], Any], Any] = Batcher(each, waiting=2)

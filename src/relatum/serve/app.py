@@ -50,7 +50,7 @@ api = APIRouter(prefix="/v1", responses=ANSWERS)
 rest = APIRouter()
 
 
-def _desk(request: Request) -> Desk:
+async def _desk(request: Request) -> Desk:
     return request.app.state.desk
 
 

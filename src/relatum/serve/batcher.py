@@ -1,17 +1,20 @@
 """Answer together what was asked meanwhile.
 
 In: questions from many requests, one at a time.
-Out: their answers, found by one call for all that wait: no delay is added, and the busier the
-service, the larger the call. This file does not know what is asked.
+Out: their answers, found by one call for all that wait: the busier the service, the larger the
+call. One who asks alone waits for nobody. This file does not know what is asked.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from relatum.errors import RelatumError
+
+PAUSE = 0.005  # seconds that a call waits for as many questions as the last one had
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
@@ -44,6 +47,8 @@ class Batcher(Generic[Question, Answer]):
         self._waiting: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
         self._thread = ThreadPoolExecutor(1)
         self._running: asyncio.Task[None] | None = None
+        self._expected = 1
+        self._enough = asyncio.Event()
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer to one question, or raise its error."""
@@ -51,6 +56,8 @@ class Batcher(Generic[Question, Answer]):
             raise BusyError
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, future))
+        if len(self._waiting) >= self._expected:
+            self._enough.set()
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
         return await future
@@ -64,12 +71,14 @@ class Batcher(Generic[Question, Answer]):
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
+            await self._companions()
             count = min(len(self._waiting), self._most)
             batch = [self._waiting.popleft() for _ in range(count)]
             batch = [(question, future) for question, future in batch if not future.done()]
             if not batch:
                 continue
             self._seen(len(batch))
+            self._expected = len(batch)
             questions = [question for question, _ in batch]
             try:
                 answers = await loop.run_in_executor(self._thread, self._answer, questions)
@@ -79,6 +88,13 @@ class Batcher(Generic[Question, Answer]):
                 continue
             for (_, future), answer in zip(batch, answers, strict=True):
                 _settle(future, answer)
+
+    async def _companions(self) -> None:
+        """Wait for those who were answered together to ask again: else the first goes alone."""
+        if len(self._waiting) < self._expected:
+            self._enough.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._enough.wait(), PAUSE)
 
 
 def _settle(future: asyncio.Future, answer: object) -> None:
