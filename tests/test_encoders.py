@@ -81,6 +81,21 @@ def test_dual_encoders_give_grids_words_and_vectors(
     assert torch.isfinite(text.pooled).all()
 
 
+def test_pictures_on_many_threads_are_those_of_one() -> None:
+    encoder = Starter()
+    pictures = [Image.new("RGB", (30, 40), (25 * n, 90, 255 - 25 * n)) for n in range(10)]
+    with torch.no_grad():
+        one = encoder.encode_images(pictures)
+        torch.set_num_threads(2)
+        try:
+            many = encoder.encode_images([encoder.fit(picture) for picture in pictures])
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(1)
+    assert torch.allclose(many.pooled, one.pooled, rtol=0, atol=1e-5)
+    assert not torch.allclose(many.pooled[0], many.pooled[9], rtol=0, atol=1e-2)
+
+
 def test_the_starter_pair_knows_a_lamp_from_a_dog() -> None:
     starter = Starter()
     with torch.inference_mode():

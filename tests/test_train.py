@@ -19,7 +19,7 @@ from relatum import model as model_room
 from relatum.checkpoint import newest_snapshot
 from relatum.errors import CheckpointError, DataError, RelatumError
 from relatum.loss import Losses
-from relatum.train.run import one_reader
+from relatum.threads import lone_threads
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_many_relations_at_once_give_what_each_gives_alone(
 
 
 def test_what_reads_ahead_leaves_the_other_threads_alone() -> None:
-    before, reader = torch.get_num_threads(), one_reader()
+    before, reader = torch.get_num_threads(), lone_threads()
     reader.submit(lambda: torch.ones(1000, 1000).sum()).result()  # would set the thread's default
     assert reader.submit(torch.get_num_threads).result() == 1
     assert torch.get_num_threads() == before

@@ -7,6 +7,8 @@ Both come as packages from PyPI (the extra `starter`), so nothing is downloaded 
 
 import importlib.util
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from relatum.encoders.encoder import Raw, Side, square, weights_fingerprint, without_specials
 from relatum.errors import EncoderError
+from relatum.threads import lone_threads
 
 SIDE = 224
 MAX_WORD_PIECES = 128
@@ -49,18 +52,27 @@ class Starter(nn.Module):
         """Return the weights of a side."""
         return self.image_tower if side == "image" else self.text_tower
 
-    def fit(self, picture: Image.Image) -> Image.Image:
-        """Scale a picture to what `encode_images` takes, so that it can be done ahead of time."""
-        return square(picture, SIDE)
+    def fit(self, picture: Image.Image) -> np.ndarray:
+        """Make a picture what `encode_images` takes too, so that it can be done ahead of time."""
+        return _pixels(picture)
 
-    def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
+    def encode_images(self, pictures: Sequence[Image.Image | np.ndarray]) -> Raw:
         """Encode pictures to the last feature grid."""
-        some = (pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE))
-        parts = [self.image_tower.extract_features(_pixels(few)) for few in some]  # pyright: ignore
-        grid = torch.cat(parts)
+        some = [pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE)]
+        is_tuned = torch.is_grad_enabled() and any(w.requires_grad for w in self.parameters())
+        workers = torch.get_num_threads()
+        if is_tuned or workers == 1 or len(some) == 1:
+            grid = torch.cat([self._grid(few) for few in some])
+        else:  # each few on a thread of its own: none waits for others after each operation
+            grid = torch.cat([*_workers(workers).map(torch.no_grad()(self._grid), some)])
         tokens = grid.flatten(2).transpose(1, 2)
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
         return Raw(tokens, mask, tokens.mean(1))
+
+    def _grid(self, pictures: Sequence[Image.Image | np.ndarray]) -> Tensor:
+        found = [one if isinstance(one, np.ndarray) else _pixels(one) for one in pictures]
+        pixels = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)  # channels last in memory
+        return self.image_tower.extract_features(pixels)  # pyright: ignore
 
     def encode_texts(self, texts: Sequence[str]) -> Raw:
         """Encode texts to the last states; the sentence vector is the mean over all of them."""
@@ -78,6 +90,11 @@ class Starter(nn.Module):
         weight = mask.unsqueeze(-1).to(states.dtype)
         sentence = (states * weight).sum(1) / weight.sum(1)
         return Raw(states, without_specials(mask, special), sentence)
+
+
+@cache
+def _workers(count: int) -> ThreadPoolExecutor:
+    return lone_threads(count)
 
 
 def _package_folder(name: str) -> Path:
@@ -117,8 +134,12 @@ def _folded(tower: nn.Module) -> nn.Module:
     return tower
 
 
-def _pixels(pictures: Sequence[Image.Image]) -> Tensor:
-    """Scale to 224 pixels and to the range that EfficientNet-Lite was trained on: [-1, 1]."""
-    arrays = [np.asarray(square(picture, SIDE)) for picture in pictures]
-    pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)  # channels last in memory
-    return pixels.float().sub_(127.0).div_(128.0)
+def _pixels(picture: Image.Image) -> np.ndarray:
+    """Scale to 224 pixels and to the range that EfficientNet-Lite was trained on: [-1, 1].
+
+    By numpy, on the thread that asks: torch would begin a second team of threads there.
+    """
+    pixels = np.asarray(square(picture, SIDE), dtype=np.float32)
+    pixels -= 127.0
+    pixels /= 128.0
+    return pixels

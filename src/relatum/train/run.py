@@ -38,6 +38,7 @@ from relatum.loss import Losses, Temperature, contrasts
 from relatum.model import Model
 from relatum.progress import Report
 from relatum.protocols.questions import Questions, build_questions, some_of
+from relatum.threads import lone_threads
 
 MIN_ITEMS = 8
 HELD = 20_000  # training items up to this many are held in memory, more are read as needed
@@ -63,19 +64,6 @@ class Recipe:
 RELATUM = Recipe()
 
 
-def one_reader() -> ThreadPoolExecutor:
-    """Return a thread whose operations on tensors take no other threads.
-
-    A second team of OpenMP threads has both teams fall asleep between operations, and waking them
-    tripled the time of a step on two cores.
-    """
-    reader, threads = ThreadPoolExecutor(1), torch.get_num_threads()
-    reader.submit(torch.get_num_threads).result()  # a thread's first question sets its default
-    reader.submit(torch.set_num_threads, 1).result()
-    torch.set_num_threads(threads)  # that of MKL is not each thread's own
-    return reader
-
-
 @dataclass
 class Run:
     """Everything a training step touches."""
@@ -97,7 +85,7 @@ class Run:
     best_step: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
     best_encoder: dict[str, Tensor] = field(default_factory=dict)
-    reader: ThreadPoolExecutor = field(default_factory=one_reader)
+    reader: ThreadPoolExecutor = field(default_factory=lone_threads)
     ahead: dict[int, Future] = field(default_factory=dict)  # what it reads, by step
     is_sharded: bool = False  # no process has all weights of the towers
 
