@@ -38,6 +38,7 @@ bench: $(WHOLE) runs/quickstart/store
 # How good: every table of docs/results.md.
 results: $(WHOLE)
 	$(BIN)/python benchmarks/results.py
+	$(BIN)/python benchmarks/examples.py
 
 runs/quickstart/store: $(READY)
 	$(BIN)/relatum quickstart -o runs/quickstart

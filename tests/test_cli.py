@@ -116,6 +116,7 @@ def test_skip_bad_trains_on_the_rest_and_says_what_it_left_out(
         (["train", "furniture", "-o", "/dev/null/x"], "a file stands where a folder is needed"),
         (["search", "nowhere", "--text", "x", "-k", "0"], "-k: expected at least 1, got 0"),
         (["search", "nowhere"], "expected --item, --text or --image"),
+        (["search", "nowhere", "--text", "x", "--example", "a"], "expected two ids, got 'a'"),
         (["embed", "m", "furniture", "-o", "x", "--modality", "smell"], "got 'smell'"),
     ],
 )

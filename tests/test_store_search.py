@@ -389,3 +389,44 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(own: Store, cache: P
         extra = {name for name in there if name.startswith(f"w{run}")} - kept
         assert len(extra) <= 1  # not acknowledged yet
         assert own.search(item="i000", k=5)
+
+
+# --- examples of a relation
+
+
+def test_examples_say_what_no_text_said(store: Store, catalogue: Catalogue) -> None:
+    shades = {item.id: item.metadata["colour"] for item in catalogue.items}
+    pairs = [(a, b) for a in shades for b in shades if a < b and shades[a] == shades[b]]
+    taught = [pairs[n] for n in np.random.default_rng(0).permutation(len(pairs))[:20]]
+
+    def right(examples: Sequence[tuple[str, str]]) -> float:
+        ask = {"relation": SHAPE, "examples": examples}
+        answers = {name: store.search(item=name, **ask) for name in shades}
+        found = [shades[hit.id] == shades[name] for name in answers for hit in answers[name]]
+        return float(np.mean(found))
+
+    assert right(taught) > right([]) + 0.1
+    hits = store.search(item="i000", relation="are of the same colour", examples=taught)
+    assert all(hit.probability is None and -1 <= hit.score <= 1 for hit in hits)
+    again = store.search(item="i000", relation="are of the same colour", examples=taught)
+    assert hits == again
+    mixed = {"are of the same colour": 1, "have the same shape": -0.5}
+    (hit,) = store.search(item="i000", relation=mixed, k=1, examples=taught, explain=True)
+    assert hit.explanation is not None
+
+
+def test_bad_examples_are_refused_alone(store: Store) -> None:
+    queries = [
+        Query(item="i000", examples=[("i001", "nobody")]),
+        Query(item="i000", examples=[("i001", "i002")]),
+    ]
+    error, hits = store.search_many(queries)
+    assert isinstance(error, StoreError) and "'nobody'" in str(error)
+    assert isinstance(hits, list) and len(hits) == 10
+    with pytest.raises(StoreError, match="at most 100 examples, got 101"):
+        Query(item="i000", examples=[("i001", "i002")] * 101)
+    for odd in ("ab", ["i001"]):
+        with pytest.raises(StoreError, match="pairs of ids"):
+            Query(item="i000", examples=[odd])
+    with pytest.raises(StoreError, match="no probability"):
+        Query(item="i000", examples=[("i001", "i002")], min_score=0.5)

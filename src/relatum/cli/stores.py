@@ -78,6 +78,10 @@ def search_command(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which words carried each match.")
     ] = False,
+    example: Annotated[
+        list[str] | None,
+        typer.Option(help="Ids of a source and of what it should find: a,b; as often as you like."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find what stands in a relation, or in several, to an item, a text or a picture."""
@@ -87,6 +91,7 @@ def search_command(
         raise RelatumError("--item came with --text or --image", fix="name one source")
     if k < 1:
         raise RelatumError(f"expected at least 1, got {k}", where="-k")
+    examples = [_pair(one) for one in example or ()]
     hits = Store.open(store).search(
         item=item,
         text=text,
@@ -98,6 +103,7 @@ def search_command(
         min_score=min_score,
         exclude_linked=exclude_linked,
         explain=explain,
+        examples=examples,
     )
     if as_json:
         print_json([asdict(hit) for hit in hits])
@@ -105,6 +111,15 @@ def search_command(
         out.print(_hits_table(hits, relation, explain=explain))
     else:
         out.print("nothing passes" if where or min_score else "nothing else is in the store")
+
+
+def _pair(example: str) -> tuple[str, str]:
+    """Read 'f0001,f0002' as two ids."""
+    source, _, target = example.partition(",")
+    if not source or not target or "," in target:
+        what, fix = f"expected two ids, got {example!r}", "write them with a comma between: a,b"
+        raise RelatumError(what, where="--example", fix=fix)
+    return source, target
 
 
 def _weights(texts: list[str]) -> str | dict[str, float] | None:

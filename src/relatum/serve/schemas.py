@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from relatum.catalogue import Relation as KnownRelation
 from relatum.errors import StoreError
 from relatum.store import Hit, Tie
+from relatum.store.query import EXAMPLES
 
 MOST_K, MOST_OFFSET = 200, 10_000
 FIX = "write the filter like room = 'Kitchen' AND width_cm < 80"
@@ -121,6 +122,10 @@ class Search(Source):
     min_score: Annotated[float | None, Field(ge=0, le=1, description="Least probability.")] = None
     exclude_linked: bool = False
     explain: bool = False
+    examples: Annotated[
+        list[tuple[Id, Id]],
+        Field(max_length=EXAMPLES, description="Pairs, source and target, of which it holds."),
+    ] = []
 
     @model_validator(mode="after")
     def _has_one_source(self) -> "Search":

@@ -6,13 +6,15 @@ This file does not know how an answer is found.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
 from relatum.errors import StoreError
+
+EXAMPLES = 100  # pairs that a query may bring
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Query:
     with their weights ({"same room": 1, "same kind": -1}), or None: the null relation. A hit passes
     the SQL filter `where`, has a probability of at least `min_score`, and with `exclude_linked` is
     not linked to the item under any of the relations. `k` hits follow the first `offset`; with
-    `explain` the best of them say what carried them.
+    `explain` the best of them say what carried them. `examples` are pairs of ids, source and
+    target, of which the relation holds: at most `EXAMPLES`. Hits then have no probability.
     """
 
     item: str | None = None
@@ -36,6 +39,7 @@ class Query:
     min_score: float | None = None
     exclude_linked: bool = False
     explain: bool = False
+    examples: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be answered: `ValueError` for misuse, `StoreError` for a number."""
@@ -46,6 +50,13 @@ class Query:
             raise StoreError(what)
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise StoreError(f"expected min_score, a probability, in [0, 1], got {self.min_score}")
+        if odd := [one for one in self.examples if isinstance(one, str) or len(one) != 2]:
+            raise StoreError(f"expected pairs of ids as examples, got {odd[0]!r}")
+        if len(self.examples) > EXAMPLES:
+            raise StoreError(f"expected at most {EXAMPLES} examples, got {len(self.examples)}")
+        if self.examples and self.min_score is not None:
+            what, fix = "with examples there is no probability", "leave out min_score"
+            raise StoreError(what, fix=fix)
         weights = self.weights.values()
         if not any(weights) or not all(map(math.isfinite, weights)):
             raise StoreError(f"expected finite weights, not all 0, got {[*weights]}")
@@ -92,9 +103,9 @@ class Hit:
     """An item that was found. `rank` counts from 1, `offset` included.
 
     `score` is the cosine under the relation, or the weighted sum of cosines. `probability` is how
-    often pairs of that score are linked; None where the store has no calibration. `is_linked`: the
-    catalogue links it so to the source; None where that is no item of the store, or a relation is
-    not known. `groups` names its groups under the relations, and tells if the source is in them.
+    often pairs of that score are linked; None with examples or without a calibration. `is_linked`:
+    the catalogue links it so to the source; None where that is no item of the store, or a relation
+    is not known. `groups` names its groups under the relations, and tells if the source is in them.
     """
 
     rank: int

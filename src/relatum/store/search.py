@@ -14,16 +14,18 @@ from torch import Tensor
 
 from relatum.batch import Part, Tokens
 from relatum.errors import RelatumError, StoreError
+from relatum.examples import gains
 from relatum.model import Model
 from relatum.store.calibration import Calibration
 from relatum.store.columns import Columns
 from relatum.store.explain import variants
 from relatum.store.query import Explanation, Hit, Query
-from relatum.store.rows import read_vectors
+from relatum.store.rows import read_tokens, read_vectors, token_columns
 from relatum.store.source import Asked, encode, look_up, stored_item
 from relatum.store.view import View
 
 FIRST = 32  # rows asked for at once; four times as many when they do not suffice
+OTHERS = 256  # items of the store that examples are told from
 EXPLAINED = 10  # hits of a search that say what carried them: each has its parts encoded anew
 
 
@@ -50,7 +52,8 @@ class Search:
         found |= {n: one for n, one in sources.items() if isinstance(one, RelatumError)}
         asked = {n: one for n, one in sources.items() if isinstance(one, Asked)}
         self._condition(list(asked.values()))
-        found |= self._look(asked)
+        found |= self._learn(asked)
+        found |= self._look({n: one for n, one in asked.items() if n not in found})
         found |= {n: self._hits(one) for n, one in asked.items() if n not in found}
         return [found[place] for place in range(len(queries))]
 
@@ -66,6 +69,31 @@ class Search:
             vectors[None] = self.model.condition(tokens, None).both
         for place, one in enumerate(asked):
             one.vectors = torch.stack([vectors[text][place] for text in one.query.weights])
+
+    def _learn(self, asked: Mapping[int, Asked]) -> dict[int, RelatumError]:
+        """Give the sources of queries with examples what these say of the relation."""
+        failed: dict[int, RelatumError] = {}
+        for n, one in asked.items():
+            if not one.query.examples:
+                continue
+            pairs = one.query.examples
+            ids = [*dict.fromkeys(id for pair in pairs for id in pair)]
+            try:
+                found = self.view.find(ids, ["vector", *token_columns(self.model)])
+                others = read_vectors(self.view.spread(["vector"], OTHERS)["vector"])
+            except RelatumError as error:
+                failed[n] = error
+                continue
+            rows = torch.tensor([[ids.index(id) for id in pair] for pair in pairs])
+            tokens = read_tokens(self.model, found)[rows[:, 0]]
+            asking = [
+                w * self.model.condition(tokens, t).both for t, w in one.query.weights.items()
+            ]
+            targets = read_vectors(found["vector"])[rows[:, 1]]
+            learned = gains(torch.stack(asking).sum(0), targets, others)
+            one.gains = learned * (one.probe.norm() / (one.probe * learned).norm().clamp_min(1e-12))
+            one.vectors = one.vectors * one.gains
+        return failed
 
     def _look(self, asked: Mapping[int, Asked]) -> dict[int, RelatumError]:
         """Ask the table until every page is full: queries of the same filter in one call."""
@@ -97,6 +125,7 @@ class Search:
         totals = (scores @ asked.weights).tolist()
         for (id, shown), parts, total in zip(rows, scores.tolist(), totals, strict=True):
             odds = self.calibration.probability(query.weights, parts)
+            odds = None if query.examples else odds
             if query.min_score is None or (odds or 0.0) >= query.min_score:
                 rank, row = query.offset + len(hits) + 1, self.columns.read(shown)
                 groups = row["groups"]
@@ -116,7 +145,7 @@ class Search:
         explained: list[Hit] = []
         for row, hit in enumerate(hits[:EXPLAINED]):
             there = variants(self.model, stored_item(found.slice(row, 1)))
-            seen = here.attribution(torch.stack(sources).sum(0) @ vectors[row])
+            seen = here.attribution((torch.stack(sources).sum(0) * asked.gains) @ vectors[row])
             met = there.attribution(self.model.condition(there.tokens, None).both @ asked.probe)
             explained.append(replace(hit, explanation=Explanation(seen, met)))
         return explained + hits[EXPLAINED:]

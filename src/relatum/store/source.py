@@ -41,6 +41,7 @@ class Asked:
     groups: frozenset[str] = frozenset()
     linked: frozenset[str] = frozenset()
     vectors: Tensor = field(default_factory=lambda: torch.zeros(0))
+    gains: Tensor = field(default_factory=lambda: torch.ones(()))  # what examples taught
     seen: set[str] = field(default_factory=set)
     pages: list[pa.Table] = field(default_factory=list)
 

@@ -120,6 +120,7 @@ class Store:
         min_score: float | None = None,
         exclude_linked: bool = False,
         explain: bool = False,
+        examples: Sequence[Sequence[str]] = (),
     ) -> list[Hit]:
         """Return what stands in the relation to the source, best first; `Query` says it all.
 
@@ -137,6 +138,7 @@ class Store:
             min_score=min_score,
             exclude_linked=exclude_linked,
             explain=explain,
+            examples=examples,
         )
         (answer,) = self.search_many([query])
         if isinstance(answer, RelatumError):

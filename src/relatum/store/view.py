@@ -63,6 +63,13 @@ class View:
             search = search if where is None else search.where(where)
             return _read(search.select(list(names)).limit(k).offset(offset))
 
+    def spread(self, names: Sequence[str], most: int) -> pa.Table:
+        """Return columns of rows from all over the table, at most so many."""
+        count = self.count()
+        offsets = sorted({count * row // most for row in range(most)} if count else ())
+        with lance_errors(self.path):
+            return self.table.take_offsets(offsets).select(list(names)).to_arrow()
+
     def nearest(
         self,
         vectors: Float[Tensor, "queries dim"],
