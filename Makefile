@@ -22,7 +22,7 @@ docs: $(WHOLE)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	$(BIN)/mkdocs build --strict
 
-# How fast: every table of docs/performance.md but for its longest rows.
+# How fast: the tables of docs/performance.md, without those of quality and the longest rows.
 bench: $(WHOLE) runs/quickstart/store
 	$(BIN)/python benchmarks/costs.py
 	$(BIN)/python benchmarks/condition.py
@@ -35,7 +35,7 @@ bench: $(WHOLE) runs/quickstart/store
 	$(BIN)/python benchmarks/relations.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py --largest 100000
 
-# How good: every table of docs/results.md.
+# How good: every table of docs/results.md, and that of examples.
 results: $(WHOLE)
 	$(BIN)/python benchmarks/results.py
 	$(BIN)/python benchmarks/examples.py

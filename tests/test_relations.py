@@ -188,6 +188,16 @@ def test_communities_hang_together_and_are_the_same_again() -> None:
         assert len(np.unique(connected_components(graph)[1][rows])) == 1
 
 
+def test_what_does_not_hang_together_is_no_community(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "relatum.relations.pairs.Louvain.fit_predict", lambda *_: np.zeros(6, np.int64)
+    )
+    ends, level = (np.array([0, 1, 3, 4]), np.array([1, 2, 4, 5])), np.ones(4)
+    pairs = Pairs(*ends, 2 * level, level, 4.0)
+    assert communities(pairs, 6) == [[0, 1, 2], [3, 4, 5]]
+    assert communities(pairs.keep(np.array([], np.int64)), 6) == []
+
+
 def test_a_relation_for_each_community_is_named_by_its_words(source: Source) -> None:
     found = build(source, Together(shape="relations"))
     assert len(found) == 4

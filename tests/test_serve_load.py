@@ -71,7 +71,7 @@ def test_what_waits_is_answered_by_one_call() -> None:
 
 
 def test_those_who_were_answered_together_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relatum.serve.batcher.PAUSE", 0.1)
+    monkeypatch.setattr("relatum.serve.batcher.PAUSE", 0.5)
     sizes: list[int] = []
 
     def answer(questions: Sequence[int]) -> Sequence[int]:
@@ -94,8 +94,8 @@ def test_those_who_were_answered_together_are_waited_for(monkeypatch: pytest.Mon
         await batcher.close()
         return spent
 
-    assert asyncio.run(ask()) < 0.1
-    assert sum(sizes) == 26 and len(sizes) <= 11  # else 1 and 3 by turns: 14
+    assert asyncio.run(ask()) < 0.4
+    assert sum(sizes) == 26 and len(sizes) <= 11  # else 1 and 3 by turns: 13
 
 
 def test_a_full_queue_says_so_and_a_bug_reaches_all_who_asked() -> None:

@@ -413,6 +413,11 @@ def test_examples_say_what_no_text_said(store: Store, catalogue: Catalogue) -> N
     mixed = {"are of the same colour": 1, "have the same shape": -0.5}
     (hit,) = store.search(item="i000", relation=mixed, k=1, examples=taught, explain=True)
     assert hit.explanation is not None
+    larger = {text: 50 * weight for text, weight in mixed.items()}
+    with torch.inference_mode():
+        assert ids(store.search(item="i000", relation=larger, examples=taught)) == ids(
+            store.search(item="i000", relation=mixed, examples=taught)
+        )
 
 
 def test_bad_examples_are_refused_alone(store: Store) -> None:
@@ -423,8 +428,8 @@ def test_bad_examples_are_refused_alone(store: Store) -> None:
     error, hits = store.search_many(queries)
     assert isinstance(error, StoreError) and "'nobody'" in str(error)
     assert isinstance(hits, list) and len(hits) == 10
-    with pytest.raises(StoreError, match="at most 100 examples, got 101"):
-        Query(item="i000", examples=[("i001", "i002")] * 101)
+    with pytest.raises(StoreError, match="at most 30 examples, got 31"):
+        Query(item="i000", examples=[("i001", "i002")] * 31)
     for odd in ("ab", ["i001"]):
         with pytest.raises(StoreError, match="pairs of ids"):
             Query(item="i000", examples=[odd])

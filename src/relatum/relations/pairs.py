@@ -86,6 +86,7 @@ def communities(pairs: Pairs, items: int, *, resolution: float = 1.0) -> list[li
     1810.08473). Leiden itself, as scikit-network 0.33 has it, draws from a state that nobody can
     set, and where gains are level to the last bit it may never end.
     """
+    pairs = pairs.keep(pairs.strength() > 0)
     if not len(pairs.one):
         return []
     ends = (pairs.one, pairs.other)

@@ -2,7 +2,8 @@
 
 In: questions from many requests, one at a time.
 Out: their answers, found by one call for all that wait: the busier the service, the larger the
-call. One who asks alone waits for nobody. This file does not know what is asked.
+call. One who asks alone waits for nobody, but once after others. This file does not know what is
+asked.
 """
 
 import asyncio
@@ -69,7 +70,7 @@ class Batcher(Generic[Question, Answer]):
         self._thread.shutdown()
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, self._enough = asyncio.get_running_loop(), asyncio.Event()
         while self._waiting:
             await self._companions()
             count = min(len(self._waiting), self._most)

@@ -27,7 +27,7 @@ from relatum.progress import Report, silent
 from relatum.store.about import Lines, about, group_names
 from relatum.store.calibration import calibrate
 from relatum.store.columns import Columns
-from relatum.store.manifest import BUILDING, MANIFEST, Manifest, Place
+from relatum.store.manifest import BUILDING, FORMAT, MANIFEST, Manifest, Place
 from relatum.store.rows import encoded_columns, make_rows, read_tokens, token_columns
 from relatum.store.view import View, lance_errors
 
@@ -80,7 +80,7 @@ def _copy(folder: str, place: Place, name: str) -> None:
 def _begin(model: Model, catalogue: Catalogue, place: Place) -> str:
     """Return the table to fill, one that was begun for the same if there is one; tidy up."""
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(f"{model.fingerprint} {catalogue.fingerprint()}".encode())
+    digest.update(f"{FORMAT} {model.fingerprint} {catalogue.fingerprint()}".encode())
     for item in catalogue.items:
         digest.update(repr(dict(item.metadata)).encode("utf-8", "surrogatepass"))
     begun = json.loads(place.read(BUILDING) or b"{}")

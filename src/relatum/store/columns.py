@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from relatum.errors import StoreError
@@ -80,7 +81,11 @@ def show(item: Item, groups: Sequence[str]) -> str:
     """Return what a hit shows of an item, as JSON."""
     metadata = {clean(key): clean(value) for key, value in item.metadata.items()}
     facts = {"text": clean(item.text), "groups": [*groups], "metadata": metadata}
-    return json.dumps(facts, default=str)
+    return json.dumps(facts, default=_plain)
+
+
+def _plain(value: Any) -> object:  # noqa: ANN401 - whatever metadata holds
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
 
 
 def clean(value: Any) -> Any:  # noqa: ANN401 - whatever metadata holds

@@ -14,7 +14,7 @@ from PIL import Image
 
 from relatum.errors import StoreError
 
-EXAMPLES = 100  # pairs that a query may bring
+EXAMPLES = 30  # pairs that a query may bring
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Query:
             raise StoreError(what)
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise StoreError(f"expected min_score, a probability, in [0, 1], got {self.min_score}")
-        if odd := [one for one in self.examples if isinstance(one, str) or len(one) != 2]:
+        if odd := [one for one in self.examples if not _is_pair(one)]:
             raise StoreError(f"expected pairs of ids as examples, got {odd[0]!r}")
         if len(self.examples) > EXAMPLES:
             raise StoreError(f"expected at most {EXAMPLES} examples, got {len(self.examples)}")
@@ -73,6 +73,11 @@ class Query:
         if not self.relation or isinstance(self.relation, str):
             return {self.relation if isinstance(self.relation, str) else None: 1.0}
         return {text: float(weight) for text, weight in self.relation.items()}
+
+
+def _is_pair(example: Sequence[str]) -> bool:
+    is_two = isinstance(example, list | tuple) and len(example) == 2
+    return is_two and all(isinstance(id, str) for id in example)
 
 
 @dataclass(frozen=True)

@@ -73,14 +73,14 @@ class Search:
     def _learn(self, asked: Mapping[int, Asked]) -> dict[int, RelatumError]:
         """Give the sources of queries with examples what these say of the relation."""
         failed: dict[int, RelatumError] = {}
-        for n, one in asked.items():
-            if not one.query.examples:
-                continue
-            pairs = one.query.examples
+        taught = {n: one for n, one in asked.items() if one.query.examples}
+        others = read_vectors(self.view.spread(["vector"], OTHERS)["vector"]) if taught else None
+        for n, one in taught.items():
+            assert others is not None
+            pairs = [*dict.fromkeys(map(tuple, one.query.examples))]
             ids = [*dict.fromkeys(id for pair in pairs for id in pair)]
             try:
                 found = self.view.find(ids, ["vector", *token_columns(self.model)])
-                others = read_vectors(self.view.spread(["vector"], OTHERS)["vector"])
             except RelatumError as error:
                 failed[n] = error
                 continue
@@ -90,7 +90,8 @@ class Search:
                 w * self.model.condition(tokens, t).both for t, w in one.query.weights.items()
             ]
             targets = read_vectors(found["vector"])[rows[:, 1]]
-            learned = gains(torch.stack(asking).sum(0), targets, others)
+            sources = torch.stack(asking).sum(0) / one.weights.abs().sum()  # whatever their scale
+            learned = gains(sources, targets, others)
             one.gains = learned * (one.probe.norm() / (one.probe * learned).norm().clamp_min(1e-12))
             one.vectors = one.vectors * one.gains
         return failed

@@ -96,8 +96,8 @@ def look_up(queries: Mapping[int, Query], view: View, model: Model) -> Sources:
     """Read the items that ask, in one call."""
     if not queries:
         return {}
-    names = ["text", "groups", "links", *token_columns(model)]
-    names += ["thumbnail"] * any(query.explain for query in queries.values())
+    names = ["groups", "links", *token_columns(model)]
+    names += ["text", "thumbnail"] * any(query.explain for query in queries.values())
     found = view.having([query.item or "" for query in queries.values()], names)
     tokens = read_tokens(model, found) if len(found) else None
     rows = {id: row for row, id in enumerate(found["id"].to_pylist())}
