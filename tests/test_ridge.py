@@ -139,8 +139,8 @@ def test_the_conditioner_puts_it_beside_what_is_learned() -> None:
     cosine = (after.both[0] @ module(tokens, None).both.T).diagonal()
     wanted = RIDGE.wanted(tokens)
     closed = (RIDGE.asking(wanted, told)[0] * wanted).sum(-1)
-    learned = (before[0] * module(tokens, None).both).sum(-1) * 1.2**0.5  # scaled to make room
-    assert torch.allclose(cosine, (learned + 0.2 * closed) / 1.2, atol=1e-5)
+    learned = (before[0] * module(tokens, None).both).sum(-1) * 1.5**0.5  # scaled to make room
+    assert torch.allclose(cosine, (learned + 0.5 * closed) / 1.5, atol=1e-5)
     assert torch.allclose(after.both.norm(dim=-1), torch.ones(2, 30), atol=1e-5)
     fused = torch.empty(2, 30, 48)
     with torch.no_grad():

@@ -42,7 +42,7 @@ class Conditioner(nn.Module):
     below 1 an attention over the tokens, its query the relation, is mixed in (RCML, arXiv
     2508.17497). The fused vector weighs image against text by the relation. Its last dimensions
     are those of `ridge`, which is fitted to the links when all else is trained; they are zero until
-    then, and in the vectors of one modality.
+    then, and in the vectors of one modality, and left out in training mode.
     """
 
     known: Tensor
@@ -96,6 +96,8 @@ class Conditioner(nn.Module):
         image = functional.normalize(image, dim=-1) * tokens.image.present.unsqueeze(-1)
         text = functional.normalize(text, dim=-1) * tokens.text.present.unsqueeze(-1)
         both = functional.normalize(share * text + (1 - share) * image, dim=-1)
+        if self.training:  # the last dimensions are zeros, which no contrast needs
+            return Vectors(image, text, both)
         scale, closed = self._closed(maps[2], relations)
         both = torch.cat([both * scale, closed.expand(*both.shape[:-1], -1)], dim=-1)
         gap = (0, self.ridge.size)
@@ -149,11 +151,10 @@ class Conditioner(nn.Module):
         """Return the cosines of the fused vectors of `rows` of `under` with other vectors.
 
         As in `fuse`, no vector is made where beta is 1: a cosine is a sum of inner products. For
-        training: nothing is there of the ridge yet.
+        training mode.
         """
         if self.config.beta < 1 or not self.config.conditioned:
             return (self.under(maps, tokens, relations).both[:, rows] * others).sum(-1)
-        others = others[:, : self.config.learned_dim]
         told, (image, text) = self._read(relations), (part[0][rows] for part in maps[:2])
         i, t, p = self._amounts(told, image, text, tokens[rows])
         by_image, by_text, pull = told.image[:, 0], told.text[:, 0], told.pull[:, 0]

@@ -66,7 +66,7 @@ class ModelConfig(_Settings):
         default=64, ge=0, description="of dim, what links give in closed form: a quarter at most"
     )
     ridge_weight: float = Field(
-        default=0.2, ge=0, description="how much their cosine counts beside that of the others"
+        default=0.5, ge=0, description="how much their cosine counts beside that of the others"
     )
     beta: float = Field(
         default=1.0, ge=0, le=1, description="share of the pooled vector; the rest is attention"

@@ -4,10 +4,11 @@ In: pooled features of items, links among training items, the relations' encoded
 Out: for each item a short vector, and another for it as the source of a relation.
 This room knows tensors and matrices only: no items, no training.
 
-Two-step kernel ridge regression (Stock et al., arXiv 1803.01575): the links L of a relation, each
-divided by the root of its ends' degrees, are smoothed from both sides, M = (G^-1 X^T) L (X G^-1)
-with G = X^T X + 1. All relations share the directions in which their forms act most, so what is
-wanted has one vector for all of them.
+Two-step kernel ridge regression (Stock et al., arXiv 1803.01575): the links L of a relation are
+smoothed from both sides, M = (G^-1 X^T) L (X G^-1) with G = X^T X + penalty. X are what a Gaussian
+kernel makes of the features, by Nystroem's method. They are not centred: so a form also says what
+is linked at all, whoever asks. All relations share the directions in which their forms act most, so
+what is wanted has one vector for all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +22,16 @@ from torch.nn import functional
 
 from relatum.batch import Part, Tokens
 
-KEPT = 256  # principal directions of the features that are looked at
-PENALTY = 1.0  # of the ridge, for features of length 1 in each modality
+WIDTH = 128  # principal directions of the features that the kernel sees
+POINTS = 1024  # items that it compares with, at most
+KEPT = 512  # of its own principal directions, at most
+PENALTY = 0.3  # of the ridge
+DEGREE = 0.35  # power of the number of links of an end by which each of them counts less
 TEMPER = 0.25  # power of the null form in the length of a direction: 0 none, 0.5 whole
 SHARP = 0.02  # temperature of the likeness of texts: a known text has its own form alone
+TINY = 1e-6  # share of the largest eigenvalue below which one is taken for 0
 STRANGE = 0.5  # cosine with the nearest known text at which a text counts as wholly new
-SIZES = ("forms", "texts", "owners")  # buffers whose length depends on what was fitted
+SIZES = ("points", "basis", "forms", "texts", "owners")  # buffers as long as what was fitted
 
 
 class Ridge(nn.Module):
@@ -34,6 +39,8 @@ class Ridge(nn.Module):
 
     image_mean: Tensor
     text_mean: Tensor
+    turn: Tensor
+    points: Tensor
     basis: Tensor
     forms: Tensor
     texts: Tensor
@@ -46,7 +53,9 @@ class Ridge(nn.Module):
         self.size = size
         self.register_buffer("image_mean", torch.zeros(1, image))
         self.register_buffer("text_mean", torch.zeros(1, text))
-        self.register_buffer("basis", torch.zeros(image + text, size))
+        self.register_buffer("turn", torch.zeros(image + text, WIDTH))
+        self.register_buffer("points", torch.zeros(0, WIDTH))
+        self.register_buffer("basis", torch.zeros(0, size))
         self.register_buffer("forms", torch.zeros(0, size, size))
         self.register_buffer("texts", torch.zeros(0, text))
         self.register_buffer("owners", torch.zeros(0, dtype=torch.int64))
@@ -59,7 +68,9 @@ class Ridge(nn.Module):
 
     def wanted(self, tokens: Tokens) -> Float[Tensor, "batch size"]:
         """Return items as what is wanted whatever the relation: of length 1, or 0 without parts."""
-        return functional.normalize(self._features(tokens) @ self.basis, dim=-1)
+        near = _likeness(self._features(tokens) @ self.turn, self.points)
+        there = tokens.image.present | tokens.text.present
+        return functional.normalize(near @ self.basis, dim=-1) * there.unsqueeze(-1)
 
     def asking(
         self, wanted: Float[Tensor, "batch size"], relations: Part
@@ -103,25 +114,30 @@ class Ridge(nn.Module):
         """
         self.image_mean.copy_(_mean(tokens.image))
         self.text_mean.copy_(_mean(tokens.text))
-        features = self._features(tokens).double().numpy()
-        count, width = features.shape
-        first = max(width - min(KEPT, count), 0)
-        spread, turn = linalg.eigh(features.T @ features, subset_by_index=(first, width - 1))
-        spread, turn = spread[spread > 1e-9 * spread[-1]], turn[:, spread > 1e-9 * spread[-1]]
+        features = self._features(tokens).double()
+        spread, turn = _principal(features.T @ features, WIDTH)
         if not len(spread):
             return
-        smooth = features @ turn * (np.sqrt(spread) / (spread + PENALTY))
-        forms = [smooth.T @ _levelled(matrix, smooth) for matrix in links]
-        forms = [form / max(np.linalg.norm(form), 1e-12) for form in forms]
-        shared = _largest(np.sum([form.T @ form for form in forms], axis=0), self.size)
-        made = np.stack([shared.T @ form @ shared for form in forms])
+        seen = features @ turn
+        points = seen[:: -(-len(seen) // POINTS)]
+        among, axes = _principal(_likeness(points, points), POINTS)
+        inner = axes / among.sqrt()
+        found = _likeness(seen, points) @ inner
+        spread, axes = _principal(found.T @ found, KEPT)
+        smooth = (found @ axes * (spread.sqrt() / (spread + PENALTY))).numpy()
+        made, shared = _forms(links, smooth, self.size)
+        basis = (inner @ axes / spread.sqrt()).numpy() @ shared
         strength, axes = linalg.eigh((made[0] + made[0].T) / 2)
         length = np.maximum(np.abs(strength), 1e-2 * np.abs(strength).max() + 1e-12) ** TEMPER
         made = (axes.T @ made @ axes) / np.outer(length, length)
-        basis = turn / np.sqrt(spread) @ shared @ axes * length
+        basis = basis @ axes * length
         signs = np.sign(basis[np.abs(basis).argmax(0), np.arange(len(length))])  # else chance
         size = slice(len(length))  # fewer than asked for where there are few features
-        self.basis.zero_()[:, size] = torch.from_numpy(basis * signs)
+        self.turn.zero_()[:, : turn.shape[1]] = turn
+        self.points = torch.zeros(len(points), WIDTH)
+        self.points[:, : turn.shape[1]] = points
+        self.basis = torch.zeros(len(points), self.size)
+        self.basis[:, size] = torch.from_numpy(basis * signs)
         self.forms = torch.zeros(len(made), self.size, self.size)
         self.forms[:, size, size] = torch.from_numpy(made * np.outer(signs, signs))
         self.texts, self.owners = _unit(texts), owners
@@ -130,7 +146,7 @@ class Ridge(nn.Module):
         """Be as before `fit`."""
         for name in SIZES:
             setattr(self, name, getattr(self, name)[:0])
-        self.basis.zero_()
+        self.turn.zero_()
 
 
 def strangeness(nearest: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
@@ -150,17 +166,50 @@ def _mean(part: Part) -> Float[Tensor, "1 width"]:
     return there.mean(0, keepdim=True) if len(there) else torch.zeros_like(part.pooled[:1])
 
 
+def _likeness(
+    some: Float[Tensor, "some width"], others: Float[Tensor, "others width"]
+) -> Float[Tensor, "some others"]:
+    """Return the Gaussian kernel of width 1: exp(-|a - b|^2 / 2)."""
+    lengths = some.square().sum(-1, keepdim=True) + others.square().sum(-1)
+    return torch.exp(some @ others.T - lengths / 2)
+
+
+def _principal(
+    matrix: Float[Tensor, "width width"], count: int
+) -> tuple[Float[Tensor, " kept"], Float[Tensor, "width kept"]]:
+    """Return the largest eigenvalues of a matrix that has no negative ones, and their vectors."""
+    width = len(matrix)
+    first = max(width - count, 0)
+    values, vectors = linalg.eigh(matrix.numpy(), subset_by_index=(first, width - 1))
+    kept = values > max(TINY * values[-1], 0)
+    return torch.from_numpy(values[kept]), torch.from_numpy(vectors[:, kept])
+
+
+def _forms(
+    links: Sequence[sparse.csr_array], smooth: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the form of each relation, scaled alike, in the directions where all act most.
+
+    Only one is held whole at a time.
+    """
+    strengths: list[float] = []
+    total = np.zeros((smooth.shape[1], smooth.shape[1]))
+    for matrix in links:
+        form = smooth.T @ _levelled(matrix, smooth)
+        strengths.append(max(float(np.linalg.norm(form)), 1e-12))
+        total += form.T @ form / strengths[-1] ** 2
+    width = len(total)
+    shared = linalg.eigh(total, subset_by_index=(max(width - size, 0), width - 1))[1]
+    narrow = smooth @ shared
+    pairs = zip(links, strengths, strict=True)
+    return np.stack([narrow.T @ _levelled(one, narrow) / each for one, each in pairs]), shared
+
+
 def _levelled(links: sparse.csr_array, numbers: np.ndarray) -> np.ndarray:
     """Multiply with links of which each counts less, the more its ends have."""
     matrix = sparse.csr_array(links > 0, dtype=np.float64)
-    out, in_ = (1 / np.sqrt(np.maximum(matrix.sum(axis), 1)) for axis in (1, 0))
+    out, in_ = (np.maximum(matrix.sum(axis), 1) ** -DEGREE for axis in (1, 0))
     return (matrix @ (numbers * in_[:, None])) * out[:, None]
-
-
-def _largest(matrix: np.ndarray, count: int) -> np.ndarray:
-    """Return the eigenvectors of the largest eigenvalues as columns."""
-    width = len(matrix)
-    return linalg.eigh(matrix, subset_by_index=(max(width - count, 0), width - 1))[1]
 
 
 def _unit(vectors: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:

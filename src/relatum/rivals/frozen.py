@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 from torch.nn import functional
 
-from relatum.batch import Part, Vectors
+from relatum.batch import Part, Tokens, Vectors
 from relatum.catalogue import Direction
 from relatum.encoders import encode_texts
 from relatum.items import Item
@@ -33,20 +33,14 @@ def frozen() -> Contestant:
     return replace(_from_text("frozen", lambda text, asked, direction: text), is_blind=True)
 
 
-def concatenated(model: Model) -> Contestant:
+def concatenated(encode: Callable[[Sequence[Item]], Tokens]) -> Contestant:
     """Encode each text with the relation's text after it: the paper's baseline."""
-    known: dict[tuple[str, str], Tensor] = {}
 
     def change(text: Tensor, asked: Participants, direction: Direction | None) -> Tensor:
         if direction is None:
             return text
-        told = [(item.text or "", direction.text) for item in asked.items]
-        new = sorted({pair for pair in told if pair not in known}, key=lambda pair: len(pair[0]))
-        for start in range(0, len(new), 64):
-            some = new[start : start + 64]
-            part = encode_texts([f"{a} {b}" for a, b in some], model.encoder, model.reduction)
-            known.update(zip(some, part.pooled.float(), strict=True))
-        return torch.stack([known[pair] for pair in told])
+        told = [f"{item.text or ''} {direction.text}" for item in asked.items]
+        return encode([Item(words, words, None) for words in told]).text.pooled.float()
 
     return _from_text("frozen, relation appended", change)
 

@@ -114,7 +114,7 @@ def _untrained(model: Model, sides: Sides, section: str) -> list[Contestant]:
     ways: list[tuple[str, Way]] = [("text", "TT"), ("image", "II"), ("both", "both")]
     return [
         *(replace(plain, name=f"frozen {name}", ways=(way,)) for name, way in ways),
-        *([] if section == "groups" else [concatenated(model)]),
+        *([] if section == "groups" else [concatenated(sides.encode)]),
         product(model),
         word_basis(model, texts),
         tfidf(texts),

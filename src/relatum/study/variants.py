@@ -33,6 +33,7 @@ ABLATIONS: Mapping[str, Mapping[str, object]] = {
     "no map of their own for relation texts": {"model.own_relation_map": False},
     "no null asks": {"training.null_share": 0.0},
     "no ridge": {"model.ridge_dim": 0},
+    "nothing but the ridge": {"model.ridge_weight": 1e6, "training.steps": 1},
     "the paper's three terms alone": {
         "loss.both": 0.0,
         "loss.relations": 0.0,
