@@ -104,7 +104,9 @@ def test_two_processes_go_on_from_where_one_stopped(
     together(2, go_on, folder, values, cache, tmp_path / "two")
     models = [Model.load(tmp_path / name) for name in ("one", "two")]
     one, two = (model.conditioner.state_dict() for model in models)
-    assert all(torch.allclose(one[name], two[name], rtol=0, atol=1e-5) for name in one)
+    rounding = {"ridge.turn": 1e-4}  # near eigenvalues turn a rounded feature into more
+    for name in one:
+        assert torch.allclose(one[name], two[name], rtol=0, atol=rounding.get(name, 1e-5)), name
     one, two = (tuned_tensors(model.encoder, models[0].config.tuning) for model in models)
     assert all(torch.allclose(one[name], two[name], rtol=0, atol=1e-5) for name in one)
     assert bool(one) == bool(changes)

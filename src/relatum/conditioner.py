@@ -151,10 +151,11 @@ class Conditioner(nn.Module):
         """Return the cosines of the fused vectors of `rows` of `under` with other vectors.
 
         As in `fuse`, no vector is made where beta is 1: a cosine is a sum of inner products. For
-        training mode.
+        training: nothing is there of the ridge yet.
         """
         if self.config.beta < 1 or not self.config.conditioned:
             return (self.under(maps, tokens, relations).both[:, rows] * others).sum(-1)
+        others = others[:, : self.config.learned_dim]
         told, (image, text) = self._read(relations), (part[0][rows] for part in maps[:2])
         i, t, p = self._amounts(told, image, text, tokens[rows])
         by_image, by_text, pull = told.image[:, 0], told.text[:, 0], told.pull[:, 0]

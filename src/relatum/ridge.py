@@ -131,7 +131,7 @@ class Ridge(nn.Module):
         length = np.maximum(np.abs(strength), 1e-2 * np.abs(strength).max() + 1e-12) ** TEMPER
         made = (axes.T @ made @ axes) / np.outer(length, length)
         basis = basis @ axes * length
-        signs = np.sign(basis[np.abs(basis).argmax(0), np.arange(len(length))])  # else chance
+        signs = _signs(basis)
         size = slice(len(length))  # fewer than asked for where there are few features
         self.turn.zero_()[:, : turn.shape[1]] = turn
         self.points = torch.zeros(len(points), WIDTH)
@@ -182,7 +182,13 @@ def _principal(
     first = max(width - count, 0)
     values, vectors = linalg.eigh(matrix.numpy(), subset_by_index=(first, width - 1))
     kept = values > max(TINY * values[-1], 0)
-    return torch.from_numpy(values[kept]), torch.from_numpy(vectors[:, kept])
+    values, vectors = values[kept], vectors[:, kept]
+    return torch.from_numpy(values), torch.from_numpy(vectors * _signs(vectors))
+
+
+def _signs(columns: np.ndarray) -> np.ndarray:
+    """Return by what each column is multiplied so that its largest number is positive."""
+    return np.sign(columns[np.abs(columns).argmax(0), np.arange(columns.shape[1])])
 
 
 def _forms(
