@@ -14,7 +14,7 @@ from relatum import Catalogue, Model, train
 from relatum.batch import Part, Tokens
 from relatum.conditioner import Conditioner
 from relatum.config import ModelConfig
-from relatum.ridge import Ridge
+from relatum.ridge import LEFT, Ridge
 from relatum.train import close as close_room
 from relatum.train.watch import Validation
 
@@ -142,6 +142,10 @@ def test_the_conditioner_puts_it_beside_what_is_learned() -> None:
     learned = (before[0] * module(tokens, None).both).sum(-1) * 1.5**0.5  # scaled to make room
     assert torch.allclose(cosine, (learned + 0.5 * closed) / 1.5, atol=1e-5)
     assert torch.allclose(after.both.norm(dim=-1), torch.ones(2, 30), atol=1e-5)
+    strange = module.under(module.map(tokens), tokens, relation(TEXTS[0], -TEXTS.sum(0))).both
+    for vectors, weight in zip(strange, (0.5, 0.5 * LEFT**2), strict=True):
+        share = (weight / (1 + weight)) ** 0.5  # what is told by a text like none counts less
+        assert torch.allclose(vectors[:, 36:].norm(dim=-1), torch.full((30,), share), atol=1e-5)
     fused = torch.empty(2, 30, 48)
     with torch.no_grad():
         module.fuse(module.map(tokens), tokens, told, fused)

@@ -105,13 +105,16 @@ class Conditioner(nn.Module):
 
     def _closed(
         self, wanted: Float[Tensor, "batch closed"], relations: Part | None
-    ) -> tuple[float, Float[Tensor, "*some closed"]]:
+    ) -> tuple[Tensor, Float[Tensor, "*some closed"]]:
         """Return the last dimensions, and by what all others are multiplied to make room."""
         if not self.ridge.is_fitted:
-            return 1.0, wanted * 0
-        found = wanted if relations is None else self.ridge.asking(wanted, relations)
-        share = self.config.ridge_weight / (1 + self.config.ridge_weight)
-        return math.sqrt(1 - share), found * math.sqrt(share)
+            return wanted.new_ones(()), wanted * 0
+        weight, found = wanted.new_tensor(self.config.ridge_weight), wanted
+        if relations is not None:  # the wanted end keeps its own, and both ends' product counts
+            weight = weight * self.ridge.trust(relations) ** 2
+            found = self.ridge.asking(wanted, relations)
+        share = weight / (1 + weight)
+        return (1 - share).sqrt(), found * share.sqrt()
 
     def fuse(
         self,

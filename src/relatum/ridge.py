@@ -31,6 +31,7 @@ TEMPER = 0.25  # power of the null form in the length of a direction: 0 none, 0.
 SHARP = 0.02  # temperature of the likeness of texts: a known text has its own form alone
 TINY = 1e-6  # share of the largest eigenvalue below which one is taken for 0
 STRANGE = 0.5  # cosine with the nearest known text at which a text counts as wholly new
+LEFT = 0.2  # how much the form counts under a wholly new text, as a share
 SIZES = ("points", "basis", "forms", "texts", "owners")  # buffers as long as what was fitted
 
 
@@ -77,6 +78,14 @@ class Ridge(nn.Module):
     ) -> Float[Tensor, "relations batch size"]:
         """Return items as sources of each relation, from what they are when they are wanted."""
         return functional.normalize(wanted @ self._forms(relations.pooled), dim=-1)
+
+    def trust(self, relations: Part) -> Float[Tensor, "relations 1 1"]:
+        """Return how far the forms of texts are to be trusted: 1 for a known one, `LEFT` at least.
+
+        What little is said of a new text is the known relations' own, which it may not share.
+        """
+        near = functional.normalize(relations.pooled, dim=-1) @ self.texts.T
+        return (1 - (1 - LEFT) * strangeness(near.amax(-1))).reshape(-1, 1, 1)
 
     def _forms(
         self, pooled: Float[Tensor, "relations width"]
