@@ -69,9 +69,12 @@ class Ridge(nn.Module):
 
     def wanted(self, tokens: Tokens) -> Float[Tensor, "batch size"]:
         """Return items as what is wanted whatever the relation: of length 1, or 0 without parts."""
-        near = _likeness(self._features(tokens) @ self.turn, self.points)
+        features = self._features(tokens)
+        turn, points, basis = (one.double() for one in (self.turn, self.points, self.basis))
+        near = _likeness(features.double() @ turn, points)  # else rounding shows, thirtyfold
         there = tokens.image.present | tokens.text.present
-        return functional.normalize(near @ self.basis, dim=-1) * there.unsqueeze(-1)
+        found = functional.normalize(near @ basis, dim=-1) * there.unsqueeze(-1)
+        return found.to(features.dtype)
 
     def asking(
         self, wanted: Float[Tensor, "batch size"], relations: Part
