@@ -70,7 +70,7 @@ def gap(scores: Tensor, groups: np.ndarray) -> float:
 def test_each_relation_finds_its_own_links_among_new_items() -> None:
     tokens, by_text, by_image = items(200, 1)
     wanted = RIDGE.wanted(tokens)
-    by_one, by_other = RIDGE.asking(wanted, relation(TEXTS[0], TEXTS[1])) @ wanted.T
+    by_one, by_other = RIDGE.asking(wanted, relation(TEXTS[0], TEXTS[1]))[0] @ wanted.T
     assert gap(by_one, by_text) > 1 > 0.2 > abs(gap(by_one, by_image))
     assert gap(by_other, by_image) > 1 > 0.2 > abs(gap(by_other, by_text))
     null = wanted @ wanted.T
@@ -80,10 +80,34 @@ def test_each_relation_finds_its_own_links_among_new_items() -> None:
 def test_a_paraphrase_has_its_relations_form_and_a_strange_text_that_of_none() -> None:
     tokens, by_text, by_image = items(200, 1)
     wanted = RIDGE.wanted(tokens)
-    one, same_again = RIDGE.asking(wanted, relation(TEXTS[1], TEXTS[2]))
+    (one, same_again), trust = RIDGE.asking(wanted, relation(TEXTS[1], TEXTS[2]))
+    assert torch.allclose(trust, torch.ones(2, 1, 1), atol=1e-5)
     assert torch.allclose(one, same_again, atol=1e-4)
-    strange = RIDGE.asking(wanted, relation(-TEXTS.sum(0)))[0] @ wanted.T
+    found, trust = RIDGE.asking(wanted, relation(-TEXTS.sum(0)))
+    assert trust.item() == pytest.approx(LEFT)
+    strange = found[0] @ wanted.T
     assert gap(strange, by_text) > 0.3 and gap(strange, by_image) > 0.3
+
+
+def test_it_says_which_items_have_links_at_all() -> None:
+    """Links among half of one group's items, at random: only features not centred can tell."""
+    tokens, by_text, _ = items(300, 0)
+    linked = by_text == 0
+    chance = np.random.default_rng(2).random((300, 300)) < 0.3
+    links = sparse.csr_array((chance & linked[:, None] & linked).astype(np.float32))
+    module = Ridge(tokens[:2], 12)
+    module.fit(tokens, [same(by_text), links], TEXTS[:1], torch.tensor([1]))
+    new, groups, _ = items(200, 1)
+    wanted = module.wanted(new)
+    scores = (module.asking(wanted, relation(TEXTS[0]))[0][0] @ wanted.T).mean(0)
+    others = torch.from_numpy(groups != 0)
+    assert scores[~others].mean() > scores[others].mean() + scores.std()
+
+
+def test_an_item_alone_is_what_it_is_among_others() -> None:
+    tokens, _, _ = items(200, 1)
+    alone = torch.cat([RIDGE.wanted(tokens[row : row + 1]) for row in range(200)])
+    assert torch.allclose(RIDGE.wanted(tokens), alone, rtol=0, atol=2e-7)
 
 
 def test_lengths_are_one_and_a_missing_part_is_left_out() -> None:
@@ -91,7 +115,7 @@ def test_lengths_are_one_and_a_missing_part_is_left_out() -> None:
     no_image = Part(tokens.image.tokens, torch.zeros_like(tokens.image.mask), tokens.image.pooled)
     wanted = RIDGE.wanted(Tokens(no_image, tokens.text))
     assert torch.allclose(wanted.norm(dim=-1), torch.ones(200), atol=1e-5)
-    scores = RIDGE.asking(wanted, relation(TEXTS[0]))[0] @ wanted.T
+    scores = RIDGE.asking(wanted, relation(TEXTS[0]))[0][0] @ wanted.T
     assert gap(scores, by_text) > 1
     nothing = Part(no_image.tokens[:, :, :], no_image.mask, tokens.text.pooled)
     assert not RIDGE.wanted(Tokens(no_image, nothing)).any()
@@ -138,7 +162,7 @@ def test_the_conditioner_puts_it_beside_what_is_learned() -> None:
     assert not before[..., 36:].any() and not after.image[..., 36:].any()
     cosine = (after.both[0] @ module(tokens, None).both.T).diagonal()
     wanted = RIDGE.wanted(tokens)
-    closed = (RIDGE.asking(wanted, told)[0] * wanted).sum(-1)
+    closed = (RIDGE.asking(wanted, told)[0][0] * wanted).sum(-1)
     learned = (before[0] * module(tokens, None).both).sum(-1) * 1.5**0.5  # scaled to make room
     assert torch.allclose(cosine, (learned + 0.5 * closed) / 1.5, atol=1e-5)
     assert torch.allclose(after.both.norm(dim=-1), torch.ones(2, 30), atol=1e-5)

@@ -42,7 +42,7 @@ class Conditioner(nn.Module):
     below 1 an attention over the tokens, its query the relation, is mixed in (RCML, arXiv
     2508.17497). The fused vector weighs image against text by the relation. Its last dimensions
     are those of `ridge`, which is fitted to the links when all else is trained; they are zero until
-    then, and in the vectors of one modality, and left out in training mode.
+    then, and in the vectors of one modality.
     """
 
     known: Tensor
@@ -96,8 +96,6 @@ class Conditioner(nn.Module):
         image = functional.normalize(image, dim=-1) * tokens.image.present.unsqueeze(-1)
         text = functional.normalize(text, dim=-1) * tokens.text.present.unsqueeze(-1)
         both = functional.normalize(share * text + (1 - share) * image, dim=-1)
-        if self.training:  # the last dimensions are zeros, which no contrast needs
-            return Vectors(image, text, both)
         scale, closed = self._closed(maps[2], relations)
         both = torch.cat([both * scale, closed.expand(*both.shape[:-1], -1)], dim=-1)
         gap = (0, self.ridge.size)
@@ -105,16 +103,17 @@ class Conditioner(nn.Module):
 
     def _closed(
         self, wanted: Float[Tensor, "batch closed"], relations: Part | None
-    ) -> tuple[Tensor, Float[Tensor, "*some closed"]]:
+    ) -> tuple[float | Tensor, Float[Tensor, "*some closed"]]:
         """Return the last dimensions, and by what all others are multiplied to make room."""
         if not self.ridge.is_fitted:
-            return wanted.new_ones(()), wanted * 0
-        weight, found = wanted.new_tensor(self.config.ridge_weight), wanted
-        if relations is not None:  # the wanted end keeps its own, and both ends' product counts
-            weight = weight * self.ridge.trust(relations) ** 2
-            found = self.ridge.asking(wanted, relations)
+            return 1.0, wanted * 0
+        trust, found = 1.0, wanted
+        if relations is not None:
+            found, trust = self.ridge.asking(wanted, relations)
+        # the wanted end has the whole weight, and the cosine has the root of both ends' product
+        weight = self.config.ridge_weight * trust**2
         share = weight / (1 + weight)
-        return (1 - share).sqrt(), found * share.sqrt()
+        return (1 - share) ** 0.5, found * share**0.5
 
     def fuse(
         self,

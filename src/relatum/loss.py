@@ -80,24 +80,18 @@ def contrasts(
     """
     other = ~torch.eye(len(positives), dtype=torch.bool, device=positives.device)
 
-    asking, wanted = (
-        [(one, one.any(1)) for one in (ends.image, ends.text, ends.both)]
-        for ends in (sources, targets)
-    )
+    def term(query: Tensor, candidate: Tensor, wanted: Tensor, allowed: Tensor) -> Tensor:
+        there = query.any(1)[:, None] & candidate.any(1)
+        return each(temperature(query @ candidate.T), wanted, there & allowed)
 
-    def term(query: int, candidate: int, linked: Tensor, allowed: Tensor) -> Tensor:
-        (some, here), (others, there) = asking[query], wanted[candidate]
-        return each(temperature(some @ others.T), linked, here[:, None] & there & allowed)
-
-    image, text, both = range(3)
     across = positives | own_pairs
     allowed = other | own_pairs
     return Losses(
-        text_to_image=term(text, image, across, allowed),
-        image_to_text=term(image, text, across, allowed),
-        text_to_text=term(text, text, positives, other),
-        image_to_image=term(image, image, positives, other),
-        both=term(both, both, positives, other),
+        text_to_image=term(sources.text, targets.image, across, allowed),
+        image_to_text=term(sources.image, targets.text, across, allowed),
+        text_to_text=term(sources.text, targets.text, positives, other),
+        image_to_image=term(sources.image, targets.image, positives, other),
+        both=term(sources.both, targets.both, positives, other),
     )
 
 

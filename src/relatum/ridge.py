@@ -78,29 +78,20 @@ class Ridge(nn.Module):
 
     def asking(
         self, wanted: Float[Tensor, "batch size"], relations: Part
-    ) -> Float[Tensor, "relations batch size"]:
-        """Return items as sources of each relation, from what they are when they are wanted."""
-        return functional.normalize(wanted @ self._forms(relations.pooled), dim=-1)
+    ) -> tuple[Float[Tensor, "relations batch size"], Float[Tensor, "relations 1 1"]]:
+        """Return items as sources of each relation, from what they are when they are wanted.
 
-    def trust(self, relations: Part) -> Float[Tensor, "relations 1 1"]:
-        """Return how far the forms of texts are to be trusted: 1 for a known one, `LEFT` at least.
-
-        What little is said of a new text is the known relations' own, which it may not share.
+        And how far that is to be trusted: 1 under a known text, `LEFT` under a wholly new one. Such
+        a text has the null form; one between has a share of the known texts' that are like it.
         """
         near = functional.normalize(relations.pooled, dim=-1) @ self.texts.T
-        return (1 - (1 - LEFT) * strangeness(near.amax(-1))).reshape(-1, 1, 1)
-
-    def _forms(
-        self, pooled: Float[Tensor, "relations width"]
-    ) -> Float[Tensor, "relations size size"]:
-        """Mix the forms of the known texts by their likeness; a strange text has the null form."""
-        near = functional.normalize(pooled, dim=-1) @ self.texts.T
         shares = near.new_zeros(len(near), len(self.forms))
         shares = shares.index_add(1, self.owners, (near / SHARP).softmax(-1))
         flat = self.forms.flatten(1)
-        mixed = shares @ flat
         strange = strangeness(near.amax(-1, keepdim=True))
-        return torch.lerp(mixed, flat[:1], strange).unflatten(1, self.forms.shape[1:])
+        forms = torch.lerp(shares @ flat, flat[:1], strange).unflatten(1, self.forms.shape[1:])
+        trust = 1 - (1 - LEFT) * strange
+        return functional.normalize(wanted @ forms, dim=-1), trust.unsqueeze(-1)
 
     def _features(self, tokens: Tokens) -> Float[Tensor, "batch width"]:
         """Return image and text side by side, each centred and of length 1; 0 where it misses."""
@@ -216,8 +207,7 @@ def _forms(
         form = smooth.T @ _levelled(matrix, smooth)
         strengths.append(max(float(np.linalg.norm(form)), 1e-12))
         total += form.T @ form / strengths[-1] ** 2
-    width = len(total)
-    shared = linalg.eigh(total, subset_by_index=(max(width - size, 0), width - 1))[1]
+    shared = _principal(torch.from_numpy(total), size)[1].numpy()
     narrow = smooth @ shared
     pairs = zip(links, strengths, strict=True)
     return np.stack([narrow.T @ _levelled(one, narrow) / each for one, each in pairs]), shared
