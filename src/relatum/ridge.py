@@ -161,7 +161,8 @@ def _take_sizes(ridge: Ridge, tensors: Mapping[str, Tensor], prefix: str, *_: ob
     """Give the buffers the lengths of what is loaded."""
     for name in SIZES:
         if prefix + name in tensors:
-            setattr(ridge, name, torch.empty_like(tensors[prefix + name]))
+            here = torch.empty_like(tensors[prefix + name], device=ridge.turn.device)
+            setattr(ridge, name, here)
 
 
 def _mean(part: Part) -> Float[Tensor, "1 width"]:

@@ -15,7 +15,14 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-from relatum.encoders.encoder import Raw, Side, named_tower, weights_fingerprint, without_specials
+from relatum.encoders.encoder import (
+    Raw,
+    Side,
+    device_of,
+    named_tower,
+    weights_fingerprint,
+    without_specials,
+)
 from relatum.errors import EncoderError
 
 
@@ -60,10 +67,12 @@ class Dual(nn.Module):
     def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
         """Encode pictures; a class token is dropped from the grid."""
         pixels = self.processor(images=list(pictures), return_tensors="pt")["pixel_values"]
+        pixels = pixels.to(device_of(self.model))
         states, pooled = _outputs(self.model.get_image_features(pixel_values=pixels))
         if math.isqrt(states.shape[1]) ** 2 != states.shape[1]:
             states = states[:, 1:]
-        return Raw(states, torch.ones(states.shape[:2], dtype=torch.bool), pooled)
+        mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        return Raw(states, mask, pooled)
 
     def encode_texts(self, texts: Sequence[str]) -> Raw:
         """Encode texts, padded to the full length as SigLIP was trained."""
@@ -75,7 +84,7 @@ class Dual(nn.Module):
             return_tensors="pt",
             return_attention_mask=True,
             return_special_tokens_mask=True,
-        )
+        ).to(device_of(self.model))
         mask = batch["attention_mask"].bool()
         inputs = {"input_ids": batch["input_ids"]}
         if "siglip" not in self.model.config.model_type:  # SigLIP attends to its padding

@@ -1,7 +1,7 @@
 """Encode items once: what the cache has is read, what it lacks is encoded and kept.
 
 In: items, an encoder, a reduction, the cache folder.
-Out: `Tokens` in the items' order.
+Out: `Tokens` in the items' order, in main memory, wherever the encoder is.
 This file does not know of relations or models.
 """
 
@@ -33,6 +33,7 @@ from relatum.items import Item, image_key, read_image, text_key
 from relatum.progress import Report, silent
 
 BATCH = 32
+MEMORY = torch.device("cpu")
 SHARD = 256
 SAMPLE = 512
 T = TypeVar("T")
@@ -101,11 +102,11 @@ def cache_items(
 
 def forward_items(items: Sequence[Item], encoder: Encoder, reduction: Reduction) -> Tokens:
     """Encode new items without the cache and without what was computed before."""
-    return Tokens(*(forward_part(items, encoder, reduction, side) for side in SIDES))
+    return Tokens(*(forward_part(items, encoder, reduction, side) for side in SIDES)).to(MEMORY)
 
 
 def forward_part(items: Sequence[Item], encoder: Encoder, reduction: Reduction, side: Side) -> Part:
-    """Encode one side of a batch, differentiably: the path of fine-tuning."""
+    """Encode one side of a batch, differentiably, where the encoder is: the path of tuning."""
     modality, blank = _modalities(encoder, reduction, looked_up=False)[SIDES.index(side)]
     having, here = _those_with(items, modality)
     loaded = [modality.load(item) for item in having]
@@ -117,7 +118,7 @@ def forward_part(items: Sequence[Item], encoder: Encoder, reduction: Reduction, 
 def encode_texts(texts: Sequence[str], encoder: Encoder, reduction: Reduction) -> Part:
     """Encode relation texts as item texts are encoded, but keep nothing on disk."""
     parts = [reduction.text_part(encoder.encode_texts(part)) for part in _batches(texts, BATCH)]
-    return Part.join([part.float() for part in parts])
+    return Part.join([part.float() for part in parts]).to(MEMORY)
 
 
 @torch.no_grad()
@@ -183,7 +184,7 @@ def _raw_of(items: Sequence[Item], modality: _Modality, report: Report) -> Raw:
     done = 0
     for batch in _loaded(_batches(items, BATCH), modality.load):
         raw = modality.pool(modality.encode(batch))
-        raws.append(Part(raw.tokens.half(), raw.mask, raw.pooled))
+        raws.append(Part(raw.tokens.half(), raw.mask, raw.pooled).to(MEMORY))
         done += len(batch)
         report(f"encode {modality.name}, sample", done, len(items), "")
     joined = Part.join(raws)
@@ -219,7 +220,7 @@ def _encode_missing(
     done = begun = 0
     wanted = _batches([items[key] for key in missing], BATCH)
     for batch in _loaded(wanted, modality.load):
-        parts.append(modality.reduce(modality.encode(batch)))
+        parts.append(modality.reduce(modality.encode(batch)).to(MEMORY))
         done += len(batch)
         report(f"encode {modality.name}", done, len(missing), "")
         if done - begun >= SHARD or done == len(missing):
@@ -317,7 +318,7 @@ def _batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 def _loaded(batches: Iterable[Sequence[T]], load: Callable[[T], R]) -> Iterator[list[R]]:
     """Yield batches loaded, the next one while one is worked on: Pillow decodes beside torch."""
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(max(2, torch.get_num_threads())) as pool:
         due: Iterator[R] = iter(())
         for number, batch in enumerate(batches):
             coming = pool.map(load, batch)

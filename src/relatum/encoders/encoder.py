@@ -30,7 +30,8 @@ class Raw:
     @classmethod
     def of_vectors(cls, vectors: Float[Tensor, "batch pooled"]) -> "Raw":
         """Let each vector stand for its only token too."""
-        return cls(vectors[:, None], torch.ones(len(vectors), 1, dtype=torch.bool), vectors)
+        mask = torch.ones(len(vectors), 1, dtype=torch.bool, device=vectors.device)
+        return cls(vectors[:, None], mask, vectors)
 
     @classmethod
     def nothing(cls, count: int) -> "Raw":
@@ -57,6 +58,11 @@ class Encoder(Protocol):
     def tower(self, side: Side) -> nn.Module | None:
         """Return the weights of a side, for tuning and saving; None where they are not known."""
         ...
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return where a module's weights are, which is where its inputs go."""
+    return next((weight.device for weight in module.parameters()), torch.device("cpu"))
 
 
 def named_tower(module: nn.Module, side: Side) -> nn.ModuleDict:

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from transformers.utils import logging
 
 from relatum.config import Config
+from relatum.distributed import find_device
 from relatum.encoders.dual import Dual
 from relatum.encoders.encoder import Encoder
 from relatum.encoders.joined import Joined
@@ -33,15 +35,22 @@ SECONDS = 5  # that the hub has for an answer
 
 
 def find_encoder(config: Config, given: Any = None) -> Encoder:  # noqa: ANN401
-    """Load what the settings name, or take an object: a copy of it where it is tuned."""
+    """Load what the settings name to where they say, or take an object: a copy where it is tuned.
+
+    An object stays where it is.
+    """
     if given is None:
-        return load_encoder(config.encoder)
+        return load_encoder(config.encoder, find_device(config.training.device))
     given = given if config.tuning.is_frozen else copy.deepcopy(given)
     return given if isinstance(given, Encoder) else Own(given)
 
 
-def load_encoder(name: str) -> Encoder:
-    """Load what `encoder` names; two names with ` + ` between are pictures' and texts' encoders."""
+def load_encoder(name: str, device: torch.device | None = None) -> Encoder:
+    """Load what `encoder` names; two names with ` + ` between are pictures' and texts' encoders.
+
+    Without a device, on this process's graphics card where there is one.
+    """
+    device = device or find_device("auto")
     first, plus, second = (part.strip() for part in name.partition(" + "))
     if first == OWN:
         what = "the model was trained with an encoder of your own"
@@ -50,19 +59,20 @@ def load_encoder(name: str) -> Encoder:
         if not plus:
             what = f"encoder {name!r} has no encoder for relation texts"
             raise EncoderError(what, fix=f"write '{name} + starter', or another text encoder")
-        rest = _load_one(second)
+        rest = _load_one(second, device)
         return Joined(rest, rest, Path(first.removeprefix(BEFORE)))
-    return Joined(_load_one(first), _load_one(second)) if plus else _load_one(name)
+    one = _load_one(first, device)
+    return Joined(one, _load_one(second, device)) if plus else one
 
 
-def _load_one(name: str) -> Encoder:
+def _load_one(name: str, device: torch.device) -> Encoder:
     if name == "starter":
-        return Starter()
+        return Starter().to(device)
     try:
         folder = _folder(name)
         _check_files(folder)
         with _quiet():
-            return _load_folder(folder)
+            return _load_folder(folder).to(device)
     except (EncoderError, *BROKEN) as error:
         fix = "" if isinstance(error, EncoderError) else "; bring a whole checkpoint"
         reason = " ".join(str(error).split())[:300]
@@ -71,7 +81,7 @@ def _load_one(name: str) -> Encoder:
         raise EncoderError(f"encoder {name!r} cannot be loaded: {reason}{fix}") from error
 
 
-def _load_folder(folder: Path) -> Encoder:
+def _load_folder(folder: Path) -> Dual | Sentences:
     if (folder / CONFIG).is_file():
         return load_open_clip(folder)
     return Sentences(folder) if (folder / "modules.json").is_file() else Dual.load(folder)

@@ -55,7 +55,7 @@ class Own:
         picture = Image.linear_gradient("L").convert("RGB")
         digest = hashlib.blake2b(type(self.given).__qualname__.encode(), digest_size=8)
         for raw in (self.encode_images([picture]), self.encode_texts(["a red lamp on a table"])):
-            digest.update(raw.tokens.numpy().tobytes() + raw.pooled.numpy().tobytes())
+            digest.update(raw.tokens.cpu().numpy().tobytes() + raw.pooled.cpu().numpy().tobytes())
         return digest.hexdigest()
 
 

@@ -29,7 +29,7 @@ class Projection:
 
     def __call__(self, tokens: Float[Tensor, "*any width"]) -> Float[Tensor, "*any hidden"]:
         """Project tokens."""
-        return (tokens - self.mean) @ self.basis
+        return (tokens - self.mean.to(tokens.device)) @ self.basis.to(tokens.device)
 
 
 def fit_projection(tokens: Float[Tensor, "count width"], hidden: int) -> Projection:
@@ -113,7 +113,7 @@ def pool_grid(raw: Raw, side: int) -> Raw:
         return raw
     grid = raw.tokens.transpose(1, 2).unflatten(2, (old, old))
     tokens = functional.adaptive_avg_pool2d(grid, side).flatten(2).transpose(1, 2)
-    mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
+    mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
     return Raw(tokens, mask, raw.pooled)
 
 
@@ -126,8 +126,8 @@ def pool_words(raw: Raw, limit: int) -> Raw:
             words = functional.adaptive_avg_pool1d(words.T, limit).T
         rows.append(words)
     tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    lengths = torch.tensor([len(words) for words in rows])
-    mask = torch.arange(tokens.shape[1]) < lengths[:, None]
+    lengths = torch.tensor([len(words) for words in rows], device=tokens.device)
+    mask = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
     return Raw(tokens, mask, raw.pooled)
 
 

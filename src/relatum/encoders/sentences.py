@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from relatum.encoders.dual import check_complete, check_tokenizer
-from relatum.encoders.encoder import Raw, Side, named_tower, weights_fingerprint, without_specials
+from relatum.encoders.encoder import (
+    Raw,
+    Side,
+    device_of,
+    named_tower,
+    weights_fingerprint,
+    without_specials,
+)
 from relatum.errors import EncoderError
 
 
@@ -67,7 +74,7 @@ class Sentences(nn.Module):
             return Raw.of_vectors(pooled)
         tokenizer = self.model.tokenizer
         names = [id for id in tokenizer.all_special_ids if id != tokenizer.unk_token_id]
-        special = torch.isin(found["input_ids"], torch.tensor(names))
+        special = torch.isin(found["input_ids"], found["input_ids"].new_tensor(names))
         return Raw(states, without_specials(found["attention_mask"].bool(), special), pooled)
 
     def _prompt(self) -> str | None:
@@ -75,6 +82,8 @@ class Sentences(nn.Module):
 
     def _run(self, inputs: list[Any], prompt: str | None = None) -> dict[str, Tensor]:
         features = self.model.preprocess(inputs, prompt=prompt)
+        where = device_of(self.model)
+        features = {k: v.to(where) if isinstance(v, Tensor) else v for k, v in features.items()}
         return {**features, **self.model(features)}
 
 

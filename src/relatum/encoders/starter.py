@@ -18,7 +18,14 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import AutoModel, AutoTokenizer
 
-from relatum.encoders.encoder import Raw, Side, square, weights_fingerprint, without_specials
+from relatum.encoders.encoder import (
+    Raw,
+    Side,
+    device_of,
+    square,
+    weights_fingerprint,
+    without_specials,
+)
 from relatum.errors import EncoderError
 from relatum.threads import lone_threads
 
@@ -63,17 +70,20 @@ class Starter(nn.Module):
         is_plain = not torch.is_autocast_enabled("cpu") and not any(
             weight.requires_grad for weight in self.image_tower.parameters()
         )  # a tuned tower may be split among processes, which must go in step
-        if not is_plain or workers == 1 or len(some) == 1:
+        if device_of(self.image_tower).type != "cpu":
+            grid = self._grid(pictures)  # a card takes all of them at once
+        elif not is_plain or workers == 1 or len(some) == 1:
             grid = torch.cat([self._grid(few) for few in some])
         else:  # each few on a thread of its own: none waits for others after each operation
             grid = torch.cat([*_workers(workers).map(torch.no_grad()(self._grid), some)])
         tokens = grid.flatten(2).transpose(1, 2)
-        mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return Raw(tokens, mask, tokens.mean(1))
 
     def _grid(self, pictures: Sequence[Image.Image | np.ndarray]) -> Tensor:
         found = [one if isinstance(one, np.ndarray) else _pixels(one) for one in pictures]
         pixels = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)  # channels last in memory
+        pixels = pixels.to(device_of(self.image_tower))
         return self.image_tower.extract_features(pixels)  # pyright: ignore
 
     def encode_texts(self, texts: Sequence[str]) -> Raw:
@@ -85,7 +95,7 @@ class Starter(nn.Module):
             max_length=MAX_WORD_PIECES,
             return_tensors="pt",
             return_special_tokens_mask=True,
-        )
+        ).to(device_of(self.text_tower))
         special = batch.pop("special_tokens_mask").bool()
         states: Tensor = self.text_tower(**batch).last_hidden_state
         mask = batch["attention_mask"].bool()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relatum.batch import Tokens
 from relatum.catalogue import Catalogue
-from relatum.encoders import OWN, encode_items, load_encoder
+from relatum.encoders import OWN, encode_items, find_encoder
 from relatum.errors import CheckpointError, DataError
 from relatum.evaluate.baselines import constant_method, frozen_method, shuffled_method
 from relatum.evaluate.controls import modality_gap, paraphrase_overlap
@@ -148,7 +148,7 @@ def _methods(
     """Return the methods by name, from the frozen encoders to the model."""
     asked, untuned = Participants(items, tokens), tokens
     if not model.config.tuning.is_frozen and model.config.encoder != OWN:
-        encoder = load_encoder(model.config.encoder)
+        encoder = find_encoder(model.config)
         untuned = encode_items(items, encoder, model.reduction, cache=cache)
     methods = {"frozen": frozen_method(untuned)}
     texts = [item.text for item in items]

@@ -23,6 +23,7 @@ from relatum.batch import Part, Tokens
 from relatum.conditioner import Conditioner
 from relatum.disk import write_file
 from relatum.encoders import Dual, Encoder, Starter, forward_items
+from relatum.encoders.encoder import device_of
 from relatum.encoders.starter import MAX_WORD_PIECES, SIDE
 from relatum.errors import RelatumError
 from relatum.export.hub import export_folder
@@ -148,7 +149,7 @@ def _write(graph: _Graph, inputs: Mapping[str, tuple[Tensor, int]], path: Path) 
     """Write a graph; each input comes with how many of its first axes may have any size."""
     free = torch.export.Dim.DYNAMIC
     shapes = tuple(dict.fromkeys(range(axes), free) for _, axes in inputs.values())
-    given = tuple(example for example, _ in inputs.values())
+    given = tuple(example.to(device_of(graph)) for example, _ in inputs.values())
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, about itself

@@ -14,6 +14,7 @@ from relatum.train.feed import asked, tuned_now
 from relatum.train.run import SEEN, Run
 from relatum.train.step import examine
 
+MEMORY = torch.device("cpu")
 TEXTS = 4096  # relation texts that are known, at most
 
 
@@ -54,4 +55,5 @@ def _tokens(run: Run, step: int) -> Tokens:
         tuned_now(run, [run.items[row] for row in some], run.tokens[some].float())
         for some in rows.split(size)
     ]
-    return Tokens(Part.join([one.image for one in parts]), Part.join([one.text for one in parts]))
+    joined = Tokens(Part.join([one.image for one in parts]), Part.join([one.text for one in parts]))
+    return joined.to(MEMORY)

@@ -39,7 +39,7 @@ def feed(run: Run, pool: Pool, number: int) -> tuple[Tokens, Back]:
             torch.manual_seed(int(np.random.default_rng(place).integers(2**62)))
             tokens = tuned_now(run, items[part], kept[part])
         text = tokens.text.widen(run.config.tokens.text_tokens)  # alike in all processes
-        return Tokens(tokens.image, text).to(run.device)
+        return Tokens(tokens.image, text)
 
     chunk = run.config.training.chunk or len(items)
     if chunk >= len(items):
@@ -48,19 +48,22 @@ def feed(run: Run, pool: Pool, number: int) -> tuple[Tokens, Back]:
 
 
 def tuned_now(run: Run, items: Sequence[Item], kept: Tokens) -> Tokens:
-    """Replace what is kept by what a tuned tower says now; a frozen tower is never run again."""
+    """Replace what is kept by what a tuned tower says now; a frozen tower is never run again.
+
+    Both are returned where the loss is computed.
+    """
     encoder, reduction = run.model.encoder, run.model.reduction
     for side in SIDES:
         if run.config.tuning.way(side) != "frozen":
             with precision(run):
                 part = forward_part(items, encoder, reduction, side).float()
             kept = replace(kept, **{side: part})
-    return kept
+    return kept.to(run.device)
 
 
 def precision(run: Run) -> torch.autocast:
     """Return the precision that tuned towers run in."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=run.config.training.bf16)
+    return torch.autocast(run.device.type, torch.bfloat16, enabled=run.config.training.bf16)
 
 
 def forward_twice(forward: Forward, parts: list[slice]) -> tuple[Tokens, Back]:
