@@ -36,8 +36,9 @@ def rank() -> int:
 
 
 def find_device(name: str) -> torch.device:
-    """Return where to compute; `auto` is this process's graphics card where there is one."""
-    if name == "cpu" or not torch.cuda.is_available():
+    """Return where to compute; `auto` is this process's graphics card where each has one."""
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of this machine
+    if name == "cpu" or not torch.cuda.is_available() or beside > torch.cuda.device_count():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
@@ -49,7 +50,7 @@ def joined() -> Iterator[None]:
         yield
         return
     backend = "gloo"
-    if torch.cuda.is_available():
+    if find_device("auto").type == "cuda":
         torch.cuda.set_device(find_device("auto"))
         backend = "cpu:gloo,cuda:nccl"
     distributed.init_process_group(backend, timeout=PATIENCE)

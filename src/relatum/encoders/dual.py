@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -64,10 +65,14 @@ class Dual(nn.Module):
         """Return the weights of a side."""
         return named_tower(self.model, side)
 
-    def encode_images(self, pictures: Sequence[Image.Image]) -> Raw:
+    def fit(self, picture: Image.Image) -> np.ndarray:
+        """Make a picture what `encode_images` takes too, so that it can be done ahead of time."""
+        return np.asarray(self.processor(images=[picture], return_tensors="np")["pixel_values"][0])
+
+    def encode_images(self, pictures: Sequence[Image.Image | np.ndarray]) -> Raw:
         """Encode pictures; a class token is dropped from the grid."""
-        pixels = self.processor(images=list(pictures), return_tensors="pt")["pixel_values"]
-        pixels = pixels.to(device_of(self.model))
+        found = [one if isinstance(one, np.ndarray) else self.fit(one) for one in pictures]
+        pixels = torch.from_numpy(np.stack(found)).to(device_of(self.model))
         states, pooled = _outputs(self.model.get_image_features(pixel_values=pixels))
         if math.isqrt(states.shape[1]) ** 2 != states.shape[1]:
             states = states[:, 1:]

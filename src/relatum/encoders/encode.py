@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -109,7 +110,7 @@ def forward_part(items: Sequence[Item], encoder: Encoder, reduction: Reduction, 
     """Encode one side of a batch, differentiably, where the encoder is: the path of tuning."""
     modality, blank = _modalities(encoder, reduction, looked_up=False)[SIDES.index(side)]
     having, here = _those_with(items, modality)
-    loaded = [modality.load(item) for item in having]
+    loaded = list(_loaders().map(modality.load, having))
     part = modality.reduce(modality.encode(loaded)) if having else None
     return _with_gaps(part, blank, here)
 
@@ -316,14 +317,19 @@ def _batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield values[start : start + size]
 
 
+@cache
+def _loaders() -> ThreadPoolExecutor:
+    """Return the threads that decode and scale pictures: Pillow lets others go on meanwhile."""
+    return ThreadPoolExecutor(max(2, torch.get_num_threads()))
+
+
 def _loaded(batches: Iterable[Sequence[T]], load: Callable[[T], R]) -> Iterator[list[R]]:
-    """Yield batches loaded, the next one while one is worked on: Pillow decodes beside torch."""
-    with ThreadPoolExecutor(max(2, torch.get_num_threads())) as pool:
-        due: Iterator[R] = iter(())
-        for number, batch in enumerate(batches):
-            coming = pool.map(load, batch)
-            if number:
-                yield list(due)
-            due = coming
-        if rest := list(due):
-            yield rest
+    """Yield batches loaded, the next one while one is worked on."""
+    due: Iterator[R] = iter(())
+    for number, batch in enumerate(batches):
+        coming = _loaders().map(load, batch)
+        if number:
+            yield list(due)
+        due = coming
+    if rest := list(due):
+        yield rest
