@@ -142,7 +142,7 @@ def tuned(folder: Path, repeats: int) -> None:
 def large_pools(folder: Path) -> None:
     """Print what a pool takes of the card's memory, whole and in chunks."""
     print("\n| tuned towers, bf16 | GB of the card | items/s |\n| --- | --- | --- |")
-    for pool, chunk in ((POOL, 0), (POOL, CHUNK), (4 * POOL, CHUNK)):
+    for pool, chunk in ((POOL, 0), (POOL, CHUNK)):
         torch.cuda.empty_cache()
         run = start(folder, pool, chunk, True, "auto")
         step(run, 1)

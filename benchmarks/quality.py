@@ -131,7 +131,7 @@ def race(
 
 def relatum_steps(run: Run) -> Steps:
     """Train from cached tokens, with or without relation texts."""
-    while run.step < run.config.training.steps:
+    while run.step < run.steps:
         take_step(run)
         run.step += 1
         yield from_model("", run.model)

@@ -139,7 +139,11 @@ class TrainingConfig(_Settings):
     """How it is trained."""
 
     seed: int = Field(default=0, description="draws weights, batches and dropout")
-    steps: int = Field(default=160, ge=1, description="optimiser steps at most")
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="optimiser steps at most; null: a quarter of the training items, 160 to 4000",
+    )
     pools: int = Field(default=5, ge=1, description="pools a step, each under one text")
     pool_size: int = Field(default=96, ge=4, description="items a pool")
     hard_share: float = Field(
@@ -169,8 +173,10 @@ class TrainingConfig(_Settings):
     weight_decay: float = Field(default=0.05, ge=0, description="of AdamW")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
-    validate_every: int = Field(
-        default=20, ge=1, description="steps between validations and checkpoints"
+    validate_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="steps between validations and checkpoints; null: an eighth of all",
     )
     snapshot_every: int = Field(default=0, ge=0, description="steps between more snapshots; 0: no")
     chunk: int = Field(default=0, ge=0, description="items tuned at a time, each twice; 0: a pool")

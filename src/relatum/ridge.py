@@ -32,7 +32,8 @@ SHARP = 0.02  # temperature of the likeness of texts: a known text has its own f
 TINY = 1e-6  # share of the largest eigenvalue below which one is taken for 0
 STRANGE = 0.5  # cosine with the nearest known text at which a text counts as wholly new
 LEFT = 0.2  # how much the form counts under a wholly new text, as a share
-SIZES = ("points", "basis", "forms", "texts", "owners")  # buffers as long as what was fitted
+LOW = 0.2  # of those that have links, the share whose form says less than what counts as enough
+SIZES = ("points", "basis", "forms", "enough", "texts", "owners")  # as long as what was fitted
 
 
 class Ridge(nn.Module):
@@ -44,6 +45,7 @@ class Ridge(nn.Module):
     points: Tensor
     basis: Tensor
     forms: Tensor
+    enough: Tensor
     texts: Tensor
     owners: Tensor
 
@@ -58,6 +60,7 @@ class Ridge(nn.Module):
         self.register_buffer("points", torch.zeros(0, WIDTH))
         self.register_buffer("basis", torch.zeros(0, size))
         self.register_buffer("forms", torch.zeros(0, size, size))
+        self.register_buffer("enough", torch.zeros(0))
         self.register_buffer("texts", torch.zeros(0, text))
         self.register_buffer("owners", torch.zeros(0, dtype=torch.int64))
         self.register_load_state_dict_pre_hook(_take_sizes)
@@ -78,20 +81,24 @@ class Ridge(nn.Module):
 
     def asking(
         self, wanted: Float[Tensor, "batch size"], relations: Part
-    ) -> tuple[Float[Tensor, "relations batch size"], Float[Tensor, "relations 1 1"]]:
+    ) -> tuple[Float[Tensor, "relations batch size"], Float[Tensor, "relations batch 1"]]:
         """Return items as sources of each relation, from what they are when they are wanted.
 
-        And how far that is to be trusted: 1 under a known text, `LEFT` under a wholly new one. Such
-        a text has the null form; one between has a share of the known texts' that are like it.
+        And how far that is to be trusted: at most 1 under a known text, `LEFT` under a wholly new
+        one. Such a text has the null form; one between has a share of the known texts' that are
+        like it. A form says little of an item that is like none with links: such a short vector is
+        made as long as others, but trusted less.
         """
         near = functional.normalize(relations.pooled, dim=-1) @ self.texts.T
         shares = near.new_zeros(len(near), len(self.forms))
         shares = shares.index_add(1, self.owners, (near / SHARP).softmax(-1))
-        flat = self.forms.flatten(1)
         strange = strangeness(near.amax(-1, keepdim=True))
-        forms = torch.lerp(shares @ flat, flat[:1], strange).unflatten(1, self.forms.shape[1:])
-        trust = 1 - (1 - LEFT) * strange
-        return functional.normalize(wanted @ forms, dim=-1), trust.unsqueeze(-1)
+        shares = shares * (1 - strange)
+        shares[:, :1] += strange  # of the null form
+        found = wanted @ (shares @ self.forms.flatten(1)).unflatten(1, self.forms.shape[1:])
+        length = found.norm(dim=-1) / (shares @ self.enough).clamp_min(TINY).unsqueeze(-1)
+        trust = (1 - (1 - LEFT) * strange) * length.clamp(0, 1).sqrt()
+        return functional.normalize(found, dim=-1), trust.unsqueeze(-1)
 
     def _features(self, tokens: Tokens) -> Float[Tensor, "batch width"]:
         """Return image and text side by side, each centred and of length 1; 0 where it misses."""
@@ -144,6 +151,11 @@ class Ridge(nn.Module):
         self.forms = torch.zeros(len(made), self.size, self.size)
         self.forms[:, size, size] = torch.from_numpy(made * np.outer(signs, signs))
         self.texts, self.owners = _unit(texts), owners
+        wanted, has = self.wanted(tokens), [torch.from_numpy(one.sum(1) > 0) for one in links]
+        said = [(wanted @ form).norm(dim=-1) for form in self.forms]
+        pairs = zip(said, has, strict=True)
+        self.enough = torch.stack([one[some].quantile(LOW) if some.any() else one.new_zeros(())
+                                   for one, some in pairs])  # fmt: skip
 
     def forget(self) -> None:
         """Be as before `fit`."""

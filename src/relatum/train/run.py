@@ -40,6 +40,7 @@ from relatum.progress import Report
 from relatum.protocols.questions import Questions, build_questions, some_of
 from relatum.threads import lone_threads
 
+STEPS = 160, 4000  # at least and at most, where no number is set
 MIN_ITEMS = 8
 HELD = 20_000  # training items up to this many are held in memory, more are read as needed
 SEEN = 20_000  # items that a module sees before training, at most
@@ -93,6 +94,20 @@ class Run:
     def config(self) -> Config:
         """Return the settings."""
         return self.model.config
+
+    @property
+    def steps(self) -> int:
+        """Return how many steps are taken at most: what is set, or more where there are more items.
+
+        On 416 and 560 items 320 steps gave little more than 160; on 4,076, 1,019 gave 1.8 points.
+        """
+        fewest, most = STEPS
+        return self.config.training.steps or min(max(len(self.items) // 4, fewest), most)
+
+    @property
+    def validate_every(self) -> int:
+        """Return after how many steps each validation comes."""
+        return self.config.training.validate_every or max(self.steps // 8, 1)
 
     @property
     def device(self) -> torch.device:

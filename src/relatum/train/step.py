@@ -68,7 +68,7 @@ def _load_ahead(run: Run) -> Loaded:
     ready = run.ahead.pop(run.step, None)
     loaded = ready.result() if ready else _load(run, run.step)
     run.ahead.clear()
-    if run.step + 1 < run.config.training.steps:
+    if run.step + 1 < run.steps:
         run.ahead[run.step + 1] = run.reader.submit(_load, run, run.step + 1)
     return loaded
 
@@ -98,8 +98,8 @@ def _finish_gradients(run: Run) -> float:
 def _set_rate(run: Run) -> None:
     """Warm up linearly, then follow a cosine to zero."""
     settings = run.config.training
-    warm = max(settings.warmup * settings.steps, 1.0)
-    done = run.step / settings.steps
+    warm = max(settings.warmup * run.steps, 1.0)
+    done = run.step / run.steps
     factor = min((run.step + 1) / warm, 0.5 * (1 + math.cos(math.pi * done)))
     for group in run.optimiser.param_groups:
         group["lr"] = group["peak"] * factor

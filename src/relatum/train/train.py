@@ -132,15 +132,15 @@ def without_conditioning(config: Config) -> Config:
 
 def _train_steps(run: Run, folder: Path | None, report: Report, board: Board) -> None:
     settings, watch = run.config.training, Watch()
-    while run.step < settings.steps:
-        waited = (run.step - run.best_step) // settings.validate_every
+    while run.step < run.steps:
+        waited = (run.step - run.best_step) // run.validate_every
         if run.step and waited >= settings.patience:
-            report("train", settings.steps, settings.steps, f"stopped early at {run.step}")
+            report("train", run.steps, run.steps, f"stopped early at {run.step}")
             return
         taken = take_step(run)
         run.step += 1
-        report("train", run.step, settings.steps, watch.see(taken))
-        is_due = run.step % settings.validate_every == 0 or run.step == settings.steps
+        report("train", run.step, run.steps, watch.see(taken))
+        is_due = run.step % run.validate_every == 0 or run.step == run.steps
         if is_due:
             row = watch.row(run, taken, validate(run))
             board(row)
