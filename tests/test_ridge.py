@@ -108,7 +108,7 @@ def test_it_says_which_items_have_links_at_all() -> None:
 def test_an_item_like_none_that_has_links_is_trusted_less() -> None:
     tokens, by_text, _ = items(300, 0)
     linked = by_text == 0
-    links = sparse.csr_array((same(by_text).toarray() * np.outer(linked, linked)))
+    links = sparse.csr_array(same(by_text).toarray() * np.outer(linked, linked))
     module = Ridge(tokens[:2], 12)
     module.fit(tokens, [same(by_text), links], TEXTS[:1], torch.tensor([1]))
     new, groups, _ = items(200, 1)

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from conftest import Settings
 from relatum.catalogue import Catalogue
+from relatum.cli import app
+from relatum.errors import ConfigError
 from relatum.rivals.rivals import RATES
 from relatum.study import study
 from relatum.study.measure import KEPT, Cell
 from relatum.study.table import tabulate
-from relatum.study.variants import KINDS, folds, named, variants
+from relatum.study.variants import KINDS, folds, variants
 from relatum.study.write import save
 
 
@@ -82,14 +85,13 @@ def test_every_relation_is_held_out_once() -> None:
 
 
 def test_a_study_runs_once_and_then_from_its_cells(
-    folder: Path, settings: Settings, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, settings: Settings, cache: Path, tmp_path: Path
 ) -> None:
     small = settings(training__steps=2).model_dump()
     changes = {f"{a}.{b}": v for a, some in small.items() if isinstance(some, dict)
                for b, v in some.items() if b != "seed"}  # fmt: skip
     changes |= {"encoder": small["encoder"], "split.test_items": 0.6}
-    compared = [named("relatum"), named("CLIP, linked pairs")]
-    monkeypatch.setattr("relatum.study.run.variants", lambda kind: compared)
+    names = ["relatum", "CLIP, linked pairs"]
     seen: list[str] = []
 
     def report(stage: str, done: int, total: int, note: str = "") -> None:
@@ -97,14 +99,42 @@ def test_a_study_runs_once_and_then_from_its_cells(
 
     def run() -> str:
         return study(
-            "rivals", str(folder), tmp_path, seeds=2, jobs=1, settings=changes, cache=cache,
-            report=report,
+            "rivals", str(folder), tmp_path, seeds=2, jobs=1, only=names[1:], settings=changes,
+            cache=cache, report=report,
         ).to_markdown()  # fmt: skip
 
     first = run()
-    assert seen == [f"{one.name}, seed {seed}" for seed in (0, 1) for one in compared]
+    assert seen == [f"{name}, seed {seed}" for seed in (0, 1) for name in names]
     assert "frozen, relation appended" in first and "| CLIP, linked pairs | 2 |" in first
     assert run() == first and len(seen) == 4
     cells = [json.loads(path.read_text())[0] for path in (tmp_path / "cells").iterdir()]
     rates = {cell["rate"] for cell in cells if cell["method"] == "CLIP, linked pairs"}
     assert len(rates) == 1 and rates < {*RATES}  # chosen with the first seed, kept with the second
+
+
+def test_what_a_study_does_not_know_is_said_before_anything_is_trained(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="unknown method 'gait'.*gate"):
+        study("rivals", str(folder), tmp_path, only=["gait"])
+    with pytest.raises(ConfigError, match="give trained_on to the study 'domain'"):
+        study("domain", str(folder), tmp_path)
+    with pytest.raises(ConfigError, match="give trained_on to the study 'domain'"):
+        study("rivals", str(folder), tmp_path, trained_on="survival")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_hands_on_what_it_is_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, object] = {}
+
+    def stop(*_: object, **options: object) -> None:
+        told.update(options)
+        raise ConfigError("stopped")
+
+    monkeypatch.setattr("relatum.cli.models.study", stop)
+    words = ["study", "domain", str(folder), "-o", str(tmp_path), "--trained-on", "survival"]
+    result = CliRunner().invoke(app, [*words, "--method", "gate", "--seeds", "2"])
+    assert result.exit_code and told["trained_on"] == "survival"
+    assert told["only"] == ["gate"] and told["seeds"] == 2

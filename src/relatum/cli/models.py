@@ -102,6 +102,9 @@ def study_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for its results.")],
     seeds: Annotated[int, typer.Option(help="How many splits and trainings.")] = 5,
     jobs: Annotated[int, typer.Option(help="Processes, each on one core.")] = 2,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Compare with this one only; may be given often.")
+    ] = None,
     trained_on: Annotated[
         str | None, typer.Option(help="For the domain study: the catalogue to train on.")
     ] = None,
@@ -115,7 +118,17 @@ def study_command(
     if min(seeds, jobs) < 1:
         raise RelatumError(f"expected at least 1, got {seeds} seeds and {jobs} jobs")
     with bars() as report:
-        table = study(chosen, catalogue, output, seeds=seeds, jobs=jobs, cache=cache, report=report)
+        table = study(
+            chosen,
+            catalogue,
+            output,
+            seeds=seeds,
+            jobs=jobs,
+            only=method or (),
+            trained_on=trained_on,
+            cache=cache,
+            report=report,
+        )
     sys.stdout.write(table.to_markdown())
     out.print(f"tables and a plot are in {output}")
 

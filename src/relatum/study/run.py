@@ -20,7 +20,7 @@ import torch
 from relatum.catalogue import Catalogue
 from relatum.config import Config
 from relatum.disk import write_file
-from relatum.errors import DataError
+from relatum.errors import ConfigError, DataError
 from relatum.progress import Report, silent
 from relatum.rivals import Rival
 from relatum.rivals.rivals import changed
@@ -70,6 +70,7 @@ def study(
     *,
     seeds: int = 5,
     jobs: int = 2,
+    only: Sequence[str] = (),
     settings: Mapping[str, object] | None = None,
     cache: Path | None = None,
     trained_on: str | None = None,
@@ -78,14 +79,18 @@ def study(
 ) -> Table:
     """Run a study and write `study.json`, `study.md` and `study.svg` into `output`.
 
-    `catalogue` is a folder or a built-in name; `settings` change the defaults for all variants;
-    `trained_on` is the catalogue to train on, for the study of a new domain. A rival's learning
-    rate is chosen on the validation items of the first seed. Cells that an earlier run left in
-    `cells`, a folder that studies may share (by default `output`/cells), are not run again. Raises
-    `DataError` where nothing can be asked.
+    `catalogue` is a folder or a built-in name; `only` names the variants that the first of them,
+    with which all are compared, stands beside (none: all there are); `settings` change the defaults
+    for all variants; `trained_on` is the catalogue to train on, for the study of a new domain. A
+    rival's learning rate is chosen on the validation items of the first seed. Cells that an earlier
+    run left in `cells`, a folder that studies may share (by default `output`/cells), are not run
+    again. Raises `ConfigError` for a name that no variant has, and `DataError` where nothing can be
+    asked.
     """
     if (kind == "domain") != (trained_on is not None):
-        raise ValueError("expected trained_on for the study of a new domain, and for no other")
+        what = f"the study {kind!r} with trained_on={trained_on!r}"
+        raise ConfigError(what, fix="give trained_on to the study 'domain', and to no other")
+    compared = _chosen(kind, only)
     output = Path(output)
     loaded = Catalogue.load(catalogue)
     section = kind if kind in ("unseen", "groups") else "seen"
@@ -95,7 +100,7 @@ def study(
         for rest in [(trained_on, cells or output / "cells", key)]
         for fold, held in enumerate(folds(kind, loaded))
         for seed in range(seeds)
-        for rival in variants(kind)
+        for rival in compared
     ]
     first = [job for job in todo if job.seed == job.fold == 0]
     _run(first, jobs, report)
@@ -108,6 +113,16 @@ def study(
         raise DataError("none of the test items can be asked about", where=catalogue)
     save(table, output)
     return table
+
+
+def _chosen(kind: Kind, only: Sequence[str]) -> list[Rival]:
+    first, *others = variants(kind)
+    names = [rival.name for rival in others]
+    unknown = [name for name in only if name not in (first.name, *names)]
+    if unknown:
+        what = f"unknown method {unknown[0]!r} of the study {kind!r}"
+        raise ConfigError(what, fix=f"expected some of: {'; '.join(names)}")
+    return [first, *(rival for rival in others if rival.name in only or not only)]
 
 
 def _run(todo: Sequence[_Job], jobs: int, report: Report) -> None:
