@@ -3,8 +3,10 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from torch.nn import functional
 
 from conftest import Settings
@@ -19,7 +21,7 @@ from relatum.rivals.frozen import frozen, tfidf, with_words
 from relatum.train.run import Contrasts
 
 WIDTH, HIDDEN, IMAGE = 12, 8, 20
-CONFIG = ModelConfig(dim=16)
+CONFIG = ModelConfig(dim=16, ridge_dim=6)
 
 
 def some(count: int, seed: int = 0) -> Tokens:
@@ -97,6 +99,26 @@ def test_distmult_is_the_sum_of_triple_products() -> None:
     triple = torch.einsum("ad,d,bd->ab", plain, 1 + module.scale(unit)[0], plain)
     ratio = triple / (told @ plain.T)
     assert torch.allclose(ratio, ratio[:, :1].expand_as(ratio), rtol=1e-3)  # per source
+
+
+@pytest.mark.parametrize("name", ["gate", "DistMult"])
+def test_a_closed_form_stands_beside_what_a_rival_learns(name: str) -> None:
+    module = made(next(rival for rival in RIVALS if rival.name == f"{name} + ridge"))
+    assert isinstance(module, heads.GateBeside | heads.ProductBeside)
+    items, relation, size = some(9), text(1), module.ridge.size
+    learned = module(items, relation).both, module(items, None).both
+    assert size and not learned[0][:, -size:].any()
+    links = sparse.csr_array(np.random.default_rng(0).random((9, 9)) < 0.4)
+    module.ridge.fit(items, [links, links], relation.pooled, torch.tensor([1]))
+    told, plain = module(items, relation), module(items, None)
+    wanted = module.ridge.wanted(items)
+    found, trust = module.ridge.asking(wanted, relation)
+    weight = CONFIG.ridge_weight * trust[0].square()
+    closed = weight.sqrt() * CONFIG.ridge_weight**0.5 * (found[0] @ wanted.T)
+    cosines = learned[0] @ learned[1].T + closed
+    scaled = cosines / ((1 + weight) * (1 + CONFIG.ridge_weight)).sqrt()
+    assert torch.allclose(told.both @ plain.both.T, scaled, atol=1e-5)
+    assert not told.image[:, -size:].any() and not told.text[:, -size:].any()
 
 
 def vectors_of(count: int, seed: int) -> Vectors:

@@ -96,24 +96,10 @@ class Conditioner(nn.Module):
         image = functional.normalize(image, dim=-1) * tokens.image.present.unsqueeze(-1)
         text = functional.normalize(text, dim=-1) * tokens.text.present.unsqueeze(-1)
         both = functional.normalize(share * text + (1 - share) * image, dim=-1)
-        scale, closed = self._closed(maps[2], relations)
+        scale, closed = self.ridge.beside(maps[2], relations, self.config.ridge_weight)
         both = torch.cat([both * scale, closed.expand(*both.shape[:-1], -1)], dim=-1)
         gap = (0, self.ridge.size)
         return Vectors(functional.pad(image, gap), functional.pad(text, gap), both)
-
-    def _closed(
-        self, wanted: Float[Tensor, "batch closed"], relations: Part | None
-    ) -> tuple[float | Tensor, Float[Tensor, "*some closed"]]:
-        """Return the last dimensions, and by what all others are multiplied to make room."""
-        if not self.ridge.is_fitted:
-            return 1.0, wanted * 0
-        trust, found = 1.0, wanted
-        if relations is not None:
-            found, trust = self.ridge.asking(wanted, relations)
-        # the wanted end has the whole weight, and the cosine has the root of both ends' product
-        weight = self.config.ridge_weight * trust**2
-        share = weight / (1 + weight)
-        return (1 - share) ** 0.5, found * share**0.5
 
     def fuse(
         self,
@@ -138,7 +124,7 @@ class Conditioner(nn.Module):
         for vectors, i, t, p, by_image, by_text, pull in parts:
             torch.mul(image, by_image, out=vectors).mul_(i)
             vectors.addcmul_(text * by_text, t).addcmul_(p, pull)
-        scale, found = self._closed(maps[2], relations)
+        scale, found = self.ridge.beside(maps[2], relations, self.config.ridge_weight)
         learned.mul_(scale)
         closed.copy_(found)
 

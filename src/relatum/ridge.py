@@ -100,6 +100,23 @@ class Ridge(nn.Module):
         trust = (1 - (1 - LEFT) * strange) * length.clamp(0, 1).sqrt()
         return functional.normalize(found, dim=-1), trust.unsqueeze(-1)
 
+    def beside(
+        self, wanted: Float[Tensor, "batch size"], relations: Part | None, weight: float
+    ) -> tuple[float | Tensor, Float[Tensor, "*some size"]]:
+        """Return the last numbers of unit vectors, and by what all others are multiplied for them.
+
+        Then a cosine is that of the others and `weight` times that of these, scaled.
+        """
+        if not self.is_fitted:
+            return 1.0, wanted * 0
+        trust, found = 1.0, wanted
+        if relations is not None:
+            found, trust = self.asking(wanted, relations)
+        # the wanted end has the whole weight, and the cosine has the root of both ends' product
+        weighed = weight * trust**2
+        share = weighed / (1 + weighed)
+        return (1 - share) ** 0.5, found * share**0.5
+
     def _features(self, tokens: Tokens) -> Float[Tensor, "batch width"]:
         """Return image and text side by side, each centred and of length 1; 0 where it misses."""
         parts = ((tokens.image, self.image_mean), (tokens.text, self.text_mean))

@@ -16,6 +16,7 @@ from torch.nn import functional
 from relatum.batch import Part, Tokens, Vectors
 from relatum.conditioner import KNOWN, Conditioner
 from relatum.config import ModelConfig
+from relatum.ridge import Ridge
 
 Side = Literal["image", "text"]
 SIDES: tuple[Side, ...] = ("image", "text")
@@ -146,6 +147,34 @@ class Product(Head):
 
     def _tell(self, side: Side, vector: Tensor, part: Part, asked: Tensor) -> Tensor:
         return vector if asked is self.null else vector * (1 + self.scale(asked))
+
+
+class _Beside(Head):
+    """What stands before it in a class's bases, with the last dimensions of relatum's own.
+
+    So it is seen how much a closed form does for another way to learn the rest.
+    """
+
+    def __init__(self, blank: Tokens, config: ModelConfig) -> None:
+        super().__init__(blank, config.model_copy(update={"dim": config.learned_dim}))
+        self.weight = config.ridge_weight
+        self.ridge = Ridge(blank, config.closed_dim)
+
+    def forward(self, tokens: Tokens, relation: Part | None) -> Vectors:
+        """Condition every item on one relation."""
+        found = super().forward(tokens, relation)
+        scale, closed = self.ridge.beside(self.ridge.wanted(tokens), relation, self.weight)
+        both = torch.cat([(found.both * scale).flatten(0, -2), closed.flatten(0, -2)], dim=-1)
+        gap = (0, self.ridge.size)
+        return Vectors(functional.pad(found.image, gap), functional.pad(found.text, gap), both)
+
+
+class GateBeside(Gate, _Beside):
+    """A gate, and links in closed form beside it."""
+
+
+class ProductBeside(Product, _Beside):
+    """DistMult, and links in closed form beside it."""
 
 
 class ById(Conditioner):

@@ -119,6 +119,16 @@ RIVALS: tuple[Rival, ...] = (
     ),
     Rival("TransE", "source + relation near target", recipe=Recipe(heads.Translation)),
     Rival("DistMult", "<source, relation, target>", recipe=Recipe(heads.Product)),
+    Rival(
+        "gate + ridge",
+        "the gate for the query alone, with relatum's closed form beside it",
+        recipe=Recipe(heads.GateBeside),
+    ),
+    Rival(
+        "DistMult + ridge",
+        "DistMult, with relatum's closed form beside it",
+        recipe=Recipe(heads.ProductBeside),
+    ),
 )
 
 

@@ -8,8 +8,8 @@ This file does not know how the rest was learned.
 import torch
 
 from relatum.batch import Part, Tokens
-from relatum.conditioner import Conditioner
 from relatum.progress import Report
+from relatum.ridge import Ridge
 from relatum.train.feed import asked, tuned_now
 from relatum.train.run import SEEN, Run
 from relatum.train.step import examine
@@ -21,10 +21,10 @@ TEXTS = 4096  # relation texts that are known, at most
 @torch.no_grad()
 def fit_ridge(run: Run, report: Report) -> None:
     """Fit the ridge to the training links, and forget it where the validation falls by it."""
-    head, config = run.model.conditioner, run.config
-    if not isinstance(head, Conditioner) or run.recipe.symmetric or not config.loss.inter_item:
+    ridge, config = getattr(run.model.conditioner, "ridge", None), run.config
+    if not isinstance(ridge, Ridge) or not ridge.size or not config.model.ridge_weight:
         return
-    if not head.ridge.size or not config.model.ridge_weight:
+    if run.recipe.symmetric or not config.loss.inter_item:
         return
     step = -(-len(run.items) // SEEN)  # an even sample of the many
     themes = run.themes if config.model.conditioned else run.themes[-1:]
@@ -35,12 +35,12 @@ def fit_ridge(run: Run, report: Report) -> None:
             if ask.text is not None and len(owners) < TEXTS:
                 owners.setdefault(ask.text, place)
     known = [part.pooled for text in owners if (part := asked(run, text)) is not None]
-    texts = torch.cat(known).float() if known else torch.zeros(0, head.ridge.texts.shape[1])
+    texts = torch.cat(known).float() if known else torch.zeros(0, ridge.texts.shape[1])
     places, before = torch.tensor([*owners.values()], dtype=torch.int64), run.best_score
-    head.ridge.fit(_tokens(run, step), [links[-1], *links[:-1]], texts.cpu(), places)
+    ridge.fit(_tokens(run, step), [links[-1], *links[:-1]], texts.cpu(), places)
     after = examine(run).score
     if after < before:
-        head.ridge.forget()
+        ridge.forget()
     report("ridge", 1, 1, f"validation {before:.3f}, with the links in closed form {after:.3f}")
     run.best_score = max(before, after)
 
