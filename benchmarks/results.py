@@ -44,7 +44,8 @@ SHORT = ("rivals", "unseen", "groups", "domain", "ablations")  # shown in docs/p
 SHOWN = {
     *("frozen text", "frozen both", "CLIP, linked pairs", "unconditioned", "attention", "gate"),
     *("unconditioned + words", "relatum, null relation", "DistMult", "both ends told"),
-    *("codes by id", "relatum", "best frozen similarity", "best relation-blind"),
+    *("gate + ridge", "DistMult + ridge", "codes by id", "relatum"),
+    *("best frozen similarity", "best relation-blind"),
 }
 MEASURES = {
     "hit@5": "Hit@5",
