@@ -67,7 +67,7 @@ class Dual(nn.Module):
 
     def fit(self, picture: Image.Image) -> np.ndarray:
         """Make a picture what `encode_images` takes too, so that it can be done ahead of time."""
-        return np.asarray(self.processor(images=[picture], return_tensors="np")["pixel_values"][0])
+        return self.processor(images=[picture], return_tensors="pt")["pixel_values"][0].numpy()
 
     def encode_images(self, pictures: Sequence[Image.Image | np.ndarray]) -> Raw:
         """Encode pictures; a class token is dropped from the grid."""
