@@ -99,7 +99,7 @@ class Run:
     def steps(self) -> int:
         """Return how many steps are taken at most: what is set, or more where there are more items.
 
-        On 416 and 560 items 320 steps gave little more than 160; on 4,076, 1,019 gave 1.8 points.
+        On 416 and 560 items 320 steps gave little more than 160; on 4,076, 1,000 gave 1.8 points.
         """
         fewest, most = STEPS
         return self.config.training.steps or min(max(len(self.items) // 4, fewest), most)
