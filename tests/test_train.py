@@ -19,7 +19,9 @@ from relatum import model as model_room
 from relatum.checkpoint import newest_snapshot
 from relatum.errors import CheckpointError, DataError, RelatumError
 from relatum.loss import Losses
+from relatum.progress import silent
 from relatum.threads import lone_threads
+from relatum.train.run import prepare
 
 
 @pytest.fixture(scope="module")
@@ -326,3 +328,19 @@ def test_a_tuned_model_embeds_as_it_did_before_it_was_saved(
     assert (tuned.embed(catalogue.items, relation) == loaded.embed(catalogue.items, relation)).all()
     frozen = train(catalogue, settings(training__steps=1), cache=cache)
     assert loaded.encoder.fingerprint() != frozen.encoder.fingerprint()
+
+
+def test_more_items_take_more_steps_unless_a_number_is_set(
+    catalogue: Catalogue, settings: Settings, tmp_path: Path
+) -> None:
+    small = settings()
+    unset = {"steps": None, "validate_every": None}
+    training = small.training.model_copy(update=unset)
+    by_size = small.model_copy(update={"training": training})
+    run = prepare(catalogue, by_size, tmp_path, silent)
+    for count, steps in ((40, 160), (4_000, 1_000), (100_000, 4_000)):
+        run.items = [run.items[0]] * count
+        assert (run.steps, run.validate_every) == (steps, steps // 8)
+    run = prepare(catalogue, settings(training__steps=3), tmp_path, silent)
+    run.items = [run.items[0]] * 4_000
+    assert run.steps == 3

@@ -142,7 +142,7 @@ class TrainingConfig(_Settings):
     steps: int | None = Field(
         default=None,
         ge=1,
-        description="optimiser steps at most; null: a quarter of the training items, 160 to 4000",
+        description="optimiser steps at most; unset, a quarter of the training items, 160 to 4000",
     )
     pools: int = Field(default=5, ge=1, description="pools a step, each under one text")
     pool_size: int = Field(default=96, ge=4, description="items a pool")
@@ -176,7 +176,7 @@ class TrainingConfig(_Settings):
     validate_every: int | None = Field(
         default=None,
         ge=1,
-        description="steps between validations and checkpoints; null: an eighth of all",
+        description="steps between validations and checkpoints; unset, an eighth of all",
     )
     snapshot_every: int = Field(default=0, ge=0, description="steps between more snapshots; 0: no")
     chunk: int = Field(default=0, ge=0, description="items tuned at a time, each twice; 0: a pool")
