@@ -117,9 +117,9 @@ def test_what_a_study_does_not_know_is_said_before_anything_is_trained(
 ) -> None:
     with pytest.raises(ConfigError, match="unknown method 'gait'.*gate"):
         study("rivals", str(folder), tmp_path, only=["gait"])
-    with pytest.raises(ConfigError, match="give trained_on to the study 'domain'"):
+    with pytest.raises(ConfigError, match="name it .--trained-on. for the study 'domain'"):
         study("domain", str(folder), tmp_path)
-    with pytest.raises(ConfigError, match="give trained_on to the study 'domain'"):
+    with pytest.raises(ConfigError, match="name it .--trained-on. for the study 'domain'"):
         study("rivals", str(folder), tmp_path, trained_on="survival")
     assert not list(tmp_path.iterdir())
 

@@ -38,6 +38,10 @@ class Part:
         """Return the part on a device."""
         return Part(self.tokens.to(device), self.mask.to(device), self.pooled.to(device))
 
+    def cpu(self) -> "Part":
+        """Return the part in main memory."""
+        return self.to(torch.device("cpu"))
+
     def widen(self, count: int) -> "Part":
         """Return the part with room for `count` tokens an item."""
         return Part(_widen(self.tokens, count), _widen(self.mask, count), self.pooled)
@@ -75,6 +79,10 @@ class Tokens:
     def to(self, device: torch.device) -> "Tokens":
         """Return the tokens on a device."""
         return Tokens(self.image.to(device), self.text.to(device))
+
+    def cpu(self) -> "Tokens":
+        """Return the tokens in main memory."""
+        return self.to(torch.device("cpu"))
 
 
 @dataclass(frozen=True)

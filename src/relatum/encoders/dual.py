@@ -16,14 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-from relatum.encoders.encoder import (
-    Raw,
-    Side,
-    device_of,
-    named_tower,
-    weights_fingerprint,
-    without_specials,
-)
+from relatum.encoders.encoder import Raw, Side, named_tower, weights_fingerprint, without_specials
 from relatum.errors import EncoderError
 
 
@@ -72,7 +65,7 @@ class Dual(nn.Module):
     def encode_images(self, pictures: Sequence[Image.Image | np.ndarray]) -> Raw:
         """Encode pictures; a class token is dropped from the grid."""
         found = [one if isinstance(one, np.ndarray) else self.fit(one) for one in pictures]
-        pixels = torch.from_numpy(np.stack(found)).to(device_of(self.model))
+        pixels = torch.from_numpy(np.stack(found)).to(self.model.device)
         states, pooled = _outputs(self.model.get_image_features(pixel_values=pixels))
         if math.isqrt(states.shape[1]) ** 2 != states.shape[1]:
             states = states[:, 1:]
@@ -89,7 +82,7 @@ class Dual(nn.Module):
             return_tensors="pt",
             return_attention_mask=True,
             return_special_tokens_mask=True,
-        ).to(device_of(self.model))
+        ).to(self.model.device)
         mask = batch["attention_mask"].bool()
         inputs = {"input_ids": batch["input_ids"]}
         if "siglip" not in self.model.config.model_type:  # SigLIP attends to its padding

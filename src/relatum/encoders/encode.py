@@ -34,7 +34,6 @@ from relatum.items import Item, image_key, read_image, text_key
 from relatum.progress import Report, silent
 
 BATCH = 32
-MEMORY = torch.device("cpu")
 SHARD = 256
 SAMPLE = 512
 T = TypeVar("T")
@@ -103,7 +102,7 @@ def cache_items(
 
 def forward_items(items: Sequence[Item], encoder: Encoder, reduction: Reduction) -> Tokens:
     """Encode new items without the cache and without what was computed before."""
-    return Tokens(*(forward_part(items, encoder, reduction, side) for side in SIDES)).to(MEMORY)
+    return Tokens(*(forward_part(items, encoder, reduction, side) for side in SIDES)).cpu()
 
 
 def forward_part(items: Sequence[Item], encoder: Encoder, reduction: Reduction, side: Side) -> Part:
@@ -119,7 +118,7 @@ def forward_part(items: Sequence[Item], encoder: Encoder, reduction: Reduction, 
 def encode_texts(texts: Sequence[str], encoder: Encoder, reduction: Reduction) -> Part:
     """Encode relation texts as item texts are encoded, but keep nothing on disk."""
     parts = [reduction.text_part(encoder.encode_texts(part)) for part in _batches(texts, BATCH)]
-    return Part.join([part.float() for part in parts]).to(MEMORY)
+    return Part.join([part.float() for part in parts]).cpu()
 
 
 @torch.no_grad()
@@ -185,7 +184,7 @@ def _raw_of(items: Sequence[Item], modality: _Modality, report: Report) -> Raw:
     done = 0
     for batch in _loaded(_batches(items, BATCH), modality.load):
         raw = modality.pool(modality.encode(batch))
-        raws.append(Part(raw.tokens.half(), raw.mask, raw.pooled).to(MEMORY))
+        raws.append(Part(raw.tokens.half(), raw.mask, raw.pooled).cpu())
         done += len(batch)
         report(f"encode {modality.name}, sample", done, len(items), "")
     joined = Part.join(raws)
@@ -221,7 +220,7 @@ def _encode_missing(
     done = begun = 0
     wanted = _batches([items[key] for key in missing], BATCH)
     for batch in _loaded(wanted, modality.load):
-        parts.append(modality.reduce(modality.encode(batch)).to(MEMORY))
+        parts.append(modality.reduce(modality.encode(batch)).cpu())
         done += len(batch)
         report(f"encode {modality.name}", done, len(missing), "")
         if done - begun >= SHARD or done == len(missing):

@@ -14,14 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from relatum.encoders.dual import check_complete, check_tokenizer
-from relatum.encoders.encoder import (
-    Raw,
-    Side,
-    device_of,
-    named_tower,
-    weights_fingerprint,
-    without_specials,
-)
+from relatum.encoders.encoder import Raw, Side, named_tower, weights_fingerprint, without_specials
 from relatum.errors import EncoderError
 
 
@@ -82,7 +75,7 @@ class Sentences(nn.Module):
 
     def _run(self, inputs: list[Any], prompt: str | None = None) -> dict[str, Tensor]:
         features = self.model.preprocess(inputs, prompt=prompt)
-        where = device_of(self.model)
+        where = self.model.device
         features = {k: v.to(where) if isinstance(v, Tensor) else v for k, v in features.items()}
         return {**features, **self.model(features)}
 

@@ -150,9 +150,9 @@ class Product(Head):
 
 
 class _Beside(Head):
-    """What stands before it in a class's bases, with the last dimensions of relatum's own.
+    """Another head with fewer dimensions, and relatum's closed form as the last of them.
 
-    So it is seen how much a closed form does for another way to learn the rest.
+    It is mixed in behind that head: a control of how much the closed form does by itself.
     """
 
     def __init__(self, blank: Tokens, config: ModelConfig) -> None:

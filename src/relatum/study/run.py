@@ -88,8 +88,8 @@ def study(
     asked.
     """
     if (kind == "domain") != (trained_on is not None):
-        what = f"the study {kind!r} with trained_on={trained_on!r}"
-        raise ConfigError(what, fix="give trained_on to the study 'domain', and to no other")
+        what = f"the study {kind!r} with {trained_on!r} as the catalogue to train on"
+        raise ConfigError(what, fix="name it (--trained-on) for the study 'domain' alone")
     compared = _chosen(kind, only)
     output = Path(output)
     loaded = Catalogue.load(catalogue)

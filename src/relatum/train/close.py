@@ -14,7 +14,6 @@ from relatum.train.feed import asked, tuned_now
 from relatum.train.run import SEEN, Run
 from relatum.train.step import examine
 
-MEMORY = torch.device("cpu")
 TEXTS = 4096  # relation texts that are known, at most
 
 
@@ -56,4 +55,4 @@ def _tokens(run: Run, step: int) -> Tokens:
         for some in rows.split(size)
     ]
     joined = Tokens(Part.join([one.image for one in parts]), Part.join([one.text for one in parts]))
-    return joined.to(MEMORY)
+    return joined.cpu()
