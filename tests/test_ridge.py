@@ -170,7 +170,7 @@ def test_items_that_are_all_alike_are_no_error() -> None:
 def test_the_conditioner_puts_it_beside_what_is_learned() -> None:
     tokens, _, _ = items(30, 1)
     torch.manual_seed(0)
-    module = Conditioner(tokens[:2], ModelConfig(dim=48, ridge_dim=12)).eval()
+    module = Conditioner(tokens[:2], ModelConfig(dim=48, ridge_dim=12, words_dim=0)).eval()
     told = relation(TEXTS[0], TEXTS[1])
     before = module.under(module.map(tokens), tokens, told).both
     module.ridge.load_state_dict(RIDGE.state_dict())

@@ -17,14 +17,16 @@ from relatum.batch import Part, Tokens, Vectors
 from relatum.config import ModelConfig
 from relatum.distributed import draw_rows
 from relatum.ridge import Ridge, strangeness
+from relatum.words import Words
 
 KNOWN = 512  # relation texts that are remembered, to tell a new text from a known one
 TINY = 1e-24  # the least square of a length
-# images, texts, and what is wanted by links alone
+# images, texts, what is wanted by links alone and by words alone
 Maps = tuple[
     Float[Tensor, "1 batch learned"],
     Float[Tensor, "1 batch learned"],
     Float[Tensor, "batch closed"],
+    Float[Tensor, "batch said"],
 ]
 
 
@@ -37,12 +39,13 @@ class Conditioner(nn.Module):
     wanted do not change with the relation, and one index answers any relation.
 
     The less a text is like those that were trained on, the less its weights are trusted, and the
-    more its own words count: it is mapped as the text of an item would be and added. With
-    `own_relation_map` relation texts go through a map of their own before all that. With `beta`
-    below 1 an attention over the tokens, its query the relation, is mixed in (RCML, arXiv
-    2508.17497). The fused vector weighs image against text by the relation. Its last dimensions
-    are those of `ridge`, which is fitted to the links when all else is trained; they are zero until
-    then, and in the vectors of one modality.
+    more its own words count, as far as `words` finds them worth it: it is mapped as the text of an
+    item would be and added, and its cosine with items' texts counts too. With `own_relation_map`
+    relation texts go through a map of their own before all that. With `beta` below 1 an attention
+    over the tokens, its query the relation, is mixed in (RCML, arXiv 2508.17497). The fused vector
+    weighs image against text by the relation. Its last dimensions are those of `ridge`, then those
+    of `words`, which are fitted when all else is trained; they are zero until then, and in the
+    vectors of one modality.
     """
 
     known: Tensor
@@ -60,13 +63,16 @@ class Conditioner(nn.Module):
         nn.init.zeros_(self.share.weight)
         nn.init.zeros_(self.share.bias)
         self.ridge = Ridge(blank, config.closed_dim)
+        self.words = Words(width, config.said_dim)
         self.relation = _as_it_is(width) if config.own_relation_map else nn.Identity()
         self.register_buffer("known", torch.zeros(KNOWN, width))
         self.register_buffer("centre", torch.zeros(1, width))
 
     def start(self, items: Tokens, texts: Part | None) -> None:
         """See the training items and the relation texts before training, the plain texts first."""
-        self.centre.copy_(_unit(items.text.pooled[items.text.present]).mean(0, keepdim=True))
+        texts_there = _unit(items.text.pooled[items.text.present])
+        if len(texts_there):
+            self.centre.copy_(texts_there.mean(0, keepdim=True))
         if texts is not None:
             some = _unit(texts.pooled[:KNOWN])
             self.known[: len(some)] = some
@@ -78,7 +84,8 @@ class Conditioner(nn.Module):
     def map(self, tokens: Tokens) -> Maps:
         """Return what no relation changes: the linear maps of images and of texts."""
         texts = self.text(self._centred(tokens.text.pooled))
-        return self.image(_level(tokens.image.pooled)), texts, self.ridge.wanted(tokens)
+        said = self.words.wanted(self.said(tokens.text)) * _there(tokens)
+        return self.image(_level(tokens.image.pooled)), texts, self.ridge.wanted(tokens), said
 
     def under(self, maps: Maps, tokens: Tokens, relations: Part | None) -> Vectors:
         """Condition every item on each relation: (relations, items, dim); None is one relation."""
@@ -97,8 +104,13 @@ class Conditioner(nn.Module):
         text = functional.normalize(text, dim=-1) * tokens.text.present.unsqueeze(-1)
         both = functional.normalize(share * text + (1 - share) * image, dim=-1)
         scale, closed = self.ridge.beside(maps[2], relations, self.config.ridge_weight)
-        both = torch.cat([both * scale, closed.expand(*both.shape[:-1], -1)], dim=-1)
-        gap = (0, self.ridge.size)
+        room, said = self.words.room, maps[3]
+        if told is not None:
+            room, said = told.room, told.said * _there(tokens)
+        rows = *both.shape[:-1], -1
+        parts = both * scale * room, closed.expand(rows) * room, said.expand(rows)
+        both = torch.cat(parts, dim=-1)
+        gap = (0, self.ridge.size + self.words.size)
         return Vectors(functional.pad(image, gap), functional.pad(text, gap), both)
 
     def fuse(
@@ -118,15 +130,17 @@ class Conditioner(nn.Module):
             out[:] = self.under(maps, tokens, relations).both
             return
         told, (image, text) = self._read(relations), (part[0] for part in maps[:2])
-        learned, closed = out.split([self.config.learned_dim, self.ridge.size], dim=-1)
+        sizes = [self.config.learned_dim, self.ridge.size, self.words.size]
+        learned, closed, said = out.split(sizes, dim=-1)
         amounts = (one.unsqueeze(-1) for one in self._amounts(told, image, text, tokens))
         parts = zip(learned, *amounts, told.image, told.text, told.pull, strict=True)
         for vectors, i, t, p, by_image, by_text, pull in parts:
             torch.mul(image, by_image, out=vectors).mul_(i)
             vectors.addcmul_(text * by_text, t).addcmul_(p, pull)
         scale, found = self.ridge.beside(maps[2], relations, self.config.ridge_weight)
-        learned.mul_(scale)
-        closed.copy_(found)
+        learned.mul_(scale * told.room)
+        torch.mul(found, told.room, out=closed)
+        torch.mul(told.said, _there(tokens), out=said)
 
     def cosines(
         self,
@@ -139,7 +153,7 @@ class Conditioner(nn.Module):
         """Return the cosines of the fused vectors of `rows` of `under` with other vectors.
 
         As in `fuse`, no vector is made where beta is 1: a cosine is a sum of inner products. For
-        training: nothing is there of the ridge yet.
+        training: nothing is there of the ridge and of words yet.
         """
         if self.config.beta < 1 or not self.config.conditioned:
             return (self.under(maps, tokens, relations).both[:, rows] * others).sum(-1)
@@ -176,10 +190,14 @@ class Conditioner(nn.Module):
         asked = _unit(pooled) * math.sqrt(pooled.shape[-1])
         strange = self._strangeness(known_as)
         trust = 1 - self.config.doubt * strange
-        words = functional.normalize(self.text.whole(self._centred(pooled)), dim=-1)
         image, text = (1 + trust * tower.weights(asked) for tower in (self.image, self.text))
-        pull, share = self.config.words * strange * words, torch.sigmoid(self.share(asked))
-        return _Told(asked=asked, image=image, text=text, pull=pull, share=share)
+        mark = self.words.mark(relations.pooled).unsqueeze(1)
+        words = functional.normalize(self.text.whole(self._centred(pooled)), dim=-1)
+        pull = self.config.words * strange * mark.clamp_max(1) * words
+        amount = self.config.words_weight * strange * mark
+        room, said = self.words.asking(self.centred(relations.pooled).unsqueeze(1), amount)
+        share = torch.sigmoid(self.share(asked))
+        return _Told(asked, image, text, pull, share, room, said)
 
     def _known_as(
         self, pooled: Float[Tensor, "relations width"]
@@ -187,8 +205,16 @@ class Conditioner(nn.Module):
         """Return what stands for each relation: here its text's own vector."""
         return pooled
 
+    def said(self, part: Part) -> Float[Tensor, "batch width"]:
+        """Return the centred texts of items: of length 1, or 0 where there is none."""
+        return self.centred(part.pooled) * part.present.unsqueeze(-1)
+
+    def centred(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
+        """Return texts less the mean of training items' texts, of length 1."""
+        return _unit(_unit(pooled) - self.centre)
+
     def _centred(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
-        return _unit(_unit(pooled) - self.centre) * math.sqrt(pooled.shape[-1])
+        return self.centred(pooled) * math.sqrt(pooled.shape[-1])
 
     def _strangeness(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any 1"]:
         """Return how little each text is like the relations trained on: 0 for these, 1 at most."""
@@ -250,13 +276,15 @@ class _Tower(nn.Module):
 
 @dataclass(frozen=True)
 class _Told:
-    """What relations say: weights of the dimensions, a pull, and the text's share of a fusion."""
+    """What relations say: weights of dimensions, a pull, the text's share of a fusion, words."""
 
     asked: Float[Tensor, "relations 1 asked"]
     image: Float[Tensor, "relations 1 dim"]
     text: Float[Tensor, "relations 1 dim"]
     pull: Float[Tensor, "relations 1 dim"]
     share: Float[Tensor, "relations 1 1"]
+    room: Float[Tensor, "relations 1 1"]
+    said: Float[Tensor, "relations 1 said"]
 
 
 def _scaled(
@@ -272,6 +300,11 @@ def _scaled(
     inverse = square.clamp_min(TINY).rsqrt()
     whole = share * (1 + 2 * along * inverse + pull).clamp_min(TINY).rsqrt()
     return whole * inverse, whole
+
+
+def _there(tokens: Tokens) -> Bool[Tensor, "batch 1"]:
+    """Return which items have an image or a text."""
+    return (tokens.image.present | tokens.text.present).unsqueeze(-1)
 
 
 def _as_it_is(width: int) -> nn.Linear:

@@ -59,6 +59,12 @@ class ModelConfig(_Settings):
     words: float = Field(
         default=0.4, ge=0, description="pull of a wholly new text's own words; 0 is none"
     )
+    words_dim: int = Field(
+        default=32, ge=0, description="of dim, what items' texts say in closed form: 1/12 at most"
+    )
+    words_weight: float = Field(
+        default=0.4, ge=0, description="how much that counts for each mark of a wholly new text"
+    )
     own_relation_map: bool = Field(
         default=True, description="true: relation texts go through a linear map of their own"
     )
@@ -76,13 +82,22 @@ class ModelConfig(_Settings):
 
     @property
     def closed_dim(self) -> int:
-        """Return the dimensions that are fitted in closed form."""
+        """Return the dimensions that are fitted to the links in closed form."""
         return min(self.ridge_dim, self.dim // 4)
+
+    @property
+    def said_dim(self) -> int:
+        """Return the dimensions that are fitted to the texts in closed form: none, or two or more.
+
+        One alone would hold only what the others leave.
+        """
+        size = min(self.words_dim, self.dim // 12) if self.conditioned else 0
+        return size if size > 1 else 0
 
     @property
     def learned_dim(self) -> int:
         """Return the dimensions that are learned step by step."""
-        return self.dim - self.closed_dim
+        return self.dim - self.closed_dim - self.said_dim
 
 
 Way = Literal["frozen", "lora", "full"]

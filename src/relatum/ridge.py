@@ -12,6 +12,7 @@ what is wanted has one vector for all of them.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,11 +34,13 @@ TINY = 1e-6  # share of the largest eigenvalue below which one is taken for 0
 STRANGE = 0.5  # cosine with the nearest known text at which a text counts as wholly new
 LEFT = 0.2  # how much the form counts under a wholly new text, as a share
 LOW = 0.2  # of those that have links, the share whose form says less than what counts as enough
-SIZES = ("points", "basis", "forms", "enough", "texts", "owners")  # as long as what was fitted
 
 
 class Ridge(nn.Module):
     """Short vectors in closed form; before `fit` they are zero."""
+
+    # as long as what was fitted
+    SIZES = ("points", "basis", "forms", "enough", "texts", "owners")
 
     image_mean: Tensor
     text_mean: Tensor
@@ -63,7 +66,7 @@ class Ridge(nn.Module):
         self.register_buffer("enough", torch.zeros(0))
         self.register_buffer("texts", torch.zeros(0, text))
         self.register_buffer("owners", torch.zeros(0, dtype=torch.int64))
-        self.register_load_state_dict_pre_hook(_take_sizes)
+        self.register_load_state_dict_pre_hook(take_sizes)
 
     @property
     def is_fitted(self) -> bool:
@@ -136,21 +139,21 @@ class Ridge(nn.Module):
     ) -> None:
         """Fit the forms to the links among items, the null relation's first.
 
-        `owners` says whose links, by their place, each known text means. Where all items are alike
-        there is nothing to fit.
+        `texts` are the known ones, of length 1; `owners` says whose links, by their place, each
+        means. Where all items are alike there is nothing to fit.
         """
         self.image_mean.copy_(_mean(tokens.image))
         self.text_mean.copy_(_mean(tokens.text))
         features = self._features(tokens).double()
-        spread, turn = _principal(features.T @ features, WIDTH)
+        spread, turn = principal(features.T @ features, WIDTH)
         if not len(spread):
             return
         seen = features @ turn
         points = seen[:: -(-len(seen) // POINTS)]
-        among, axes = _principal(_likeness(points, points), POINTS)
+        among, axes = principal(_likeness(points, points), POINTS)
         inner = axes / among.sqrt()
         found = _likeness(seen, points) @ inner
-        spread, axes = _principal(found.T @ found, KEPT)
+        spread, axes = principal(found.T @ found, KEPT)
         smooth = (found @ axes * (spread.sqrt() / (spread + PENALTY))).numpy()
         made, shared = _forms(links, smooth, self.size)
         basis = (inner @ axes / spread.sqrt()).numpy() @ shared
@@ -176,7 +179,7 @@ class Ridge(nn.Module):
 
     def forget(self) -> None:
         """Be as before `fit`."""
-        for name in SIZES:
+        for name in self.SIZES:
             setattr(self, name, getattr(self, name)[:0])
         self.turn.zero_()
 
@@ -186,12 +189,12 @@ def strangeness(nearest: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     return ((1 - nearest) / (1 - STRANGE)).clamp(0, 1)
 
 
-def _take_sizes(ridge: Ridge, tensors: Mapping[str, Tensor], prefix: str, *_: object) -> None:
-    """Give the buffers the lengths of what is loaded."""
-    for name in SIZES:
+def take_sizes(module: Any, tensors: Mapping[str, Tensor], prefix: str, *_: object) -> None:  # noqa: ANN401
+    """Give the buffers that its `SIZES` names the lengths of what is loaded."""
+    for name in module.SIZES:
         if prefix + name in tensors:
-            here = torch.empty_like(tensors[prefix + name], device=ridge.turn.device)
-            setattr(ridge, name, here)
+            here = torch.empty_like(tensors[prefix + name], device=module.turn.device)
+            setattr(module, name, here)
 
 
 def _mean(part: Part) -> Float[Tensor, "1 width"]:
@@ -207,7 +210,7 @@ def _likeness(
     return torch.exp(some @ others.T - lengths / 2)
 
 
-def _principal(
+def principal(
     matrix: Float[Tensor, "width width"], count: int
 ) -> tuple[Float[Tensor, " kept"], Float[Tensor, "width kept"]]:
     """Return the largest eigenvalues of a matrix that has no negative ones, and their vectors."""
@@ -237,7 +240,7 @@ def _forms(
         form = smooth.T @ _levelled(matrix, smooth)
         strengths.append(max(float(np.linalg.norm(form)), 1e-12))
         total += form.T @ form / strengths[-1] ** 2
-    shared = _principal(torch.from_numpy(total), size)[1].numpy()
+    shared = principal(torch.from_numpy(total), size)[1].numpy()
     narrow = smooth @ shared
     pairs = zip(links, strengths, strict=True)
     return np.stack([narrow.T @ _levelled(one, narrow) / each for one, each in pairs]), shared

@@ -156,7 +156,7 @@ class _Beside(Head):
     """
 
     def __init__(self, blank: Tokens, config: ModelConfig) -> None:
-        super().__init__(blank, config.model_copy(update={"dim": config.learned_dim}))
+        super().__init__(blank, config.model_copy(update={"dim": config.dim - config.closed_dim}))
         self.weight = config.ridge_weight
         self.ridge = Ridge(blank, config.closed_dim)
 

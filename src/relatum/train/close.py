@@ -1,47 +1,90 @@
-"""The end of training: what follows from the links in closed form.
+"""The end of training: what follows from links and texts in closed form.
 
 In: a run at its best weights.
-Out: the same with its ridge fitted, if that does not lower the validation.
+Out: the same with its words fitted, and its ridge if that does not lower the validation.
 This file does not know how the rest was learned.
 """
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
 
-from relatum.batch import Part, Tokens
+from relatum.batch import Ask, Part, Tokens
+from relatum.conditioner import Conditioner
 from relatum.progress import Report
 from relatum.ridge import Ridge
 from relatum.train.feed import asked, tuned_now
 from relatum.train.run import SEEN, Run
 from relatum.train.step import examine
+from relatum.words import Words
 
 TEXTS = 4096  # relation texts that are known, at most
+Known = dict[str, tuple[int, Ask]]  # by text: the place of its relation, and what it means
 
 
 @torch.no_grad()
-def fit_ridge(run: Run, report: Report) -> None:
-    """Fit the ridge to the training links, and forget it where the validation falls by it."""
-    ridge, config = getattr(run.model.conditioner, "ridge", None), run.config
-    if not isinstance(ridge, Ridge) or not ridge.size or not config.model.ridge_weight:
-        return
-    if run.recipe.symmetric or not config.loss.inter_item:
+def fit_closed_forms(run: Run, report: Report) -> None:
+    """Fit what a module has of both to the training items, as the encoders give them now."""
+    ridge = getattr(run.model.conditioner, "ridge", None)
+    words = getattr(run.model.conditioner, "words", None)
+    if run.recipe.symmetric or not run.config.loss.inter_item or not (ridge or words):
         return
     step = -(-len(run.items) // SEEN)  # an even sample of the many
-    themes = run.themes if config.model.conditioned else run.themes[-1:]
+    tokens, known, texts = _tokens(run, step), *_known(run)
+    if isinstance(words, Words) and known:
+        _fit_words(run, words, tokens, known, texts, step)
+    if isinstance(ridge, Ridge) and ridge.size and run.config.model.ridge_weight:
+        _fit_ridge(run, ridge, tokens, known, texts, step, report)
+
+
+def _fit_words(
+    run: Run,
+    words: Words,
+    tokens: Tokens,
+    known: Known,
+    texts: Float[Tensor, "texts width"],
+    step: int,
+) -> None:
+    module = run.model.conditioner
+    assert isinstance(module, Conditioner)
+    links = [ask.links[::step, ::step] for _, ask in known.values()]
+    words.fit(module.said(tokens.text), texts, module.centred(texts), links)
+
+
+def _fit_ridge(
+    run: Run,
+    ridge: Ridge,
+    tokens: Tokens,
+    known: Known,
+    texts: Float[Tensor, "texts width"],
+    step: int,
+    report: Report,
+) -> None:
+    """Fit the ridge to the training links, and forget it where the validation falls by it."""
+    themes = run.themes if run.config.model.conditioned else run.themes[-1:]
     links = [theme.whole[0].links[::step, ::step] for theme in themes]
-    owners: dict[str, int] = {}
-    for place, theme in enumerate(themes[:-1], 1):
-        for ask in (*theme.whole, *theme.groups):
-            if ask.text is not None and len(owners) < TEXTS:
-                owners.setdefault(ask.text, place)
-    known = [part.pooled for text in owners if (part := asked(run, text)) is not None]
-    texts = torch.cat(known).float() if known else torch.zeros(0, ridge.texts.shape[1])
-    places, before = torch.tensor([*owners.values()], dtype=torch.int64), run.best_score
-    ridge.fit(_tokens(run, step), [links[-1], *links[:-1]], texts.cpu(), places)
+    owners = torch.tensor([place for place, _ in known.values()], dtype=torch.int64)
+    before = run.best_score
+    ridge.fit(tokens, [links[-1], *links[:-1]], texts, owners)
     after = examine(run).score
     if after < before:
         ridge.forget()
     report("ridge", 1, 1, f"validation {before:.3f}, with the links in closed form {after:.3f}")
     run.best_score = max(before, after)
+
+
+def _known(run: Run) -> tuple[Known, Float[Tensor, "texts width"]]:
+    """Return the texts that were trained on, and their vectors, of length 1."""
+    known: Known = {}
+    for place, theme in enumerate(run.themes[:-1], 1):
+        for ask in (*theme.whole, *theme.groups):
+            if ask.text is not None and len(known) < TEXTS and run.config.model.conditioned:
+                known.setdefault(ask.text, (place, ask))
+    parts = [part.pooled for text in known if (part := asked(run, text)) is not None]
+    width = run.tokens[torch.arange(0)].text.pooled.shape[1]
+    texts = torch.cat(parts).float().cpu() if parts else torch.zeros(0, width)
+    return known, functional.normalize(texts, dim=-1)
 
 
 def _tokens(run: Run, step: int) -> Tokens:

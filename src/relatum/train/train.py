@@ -19,7 +19,7 @@ from relatum.errors import CheckpointError, ConfigError, EncoderError
 from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.train.board import Board, open_board
-from relatum.train.close import fit_ridge
+from relatum.train.close import fit_closed_forms
 from relatum.train.run import RELATUM, Recipe, Run, prepare, split_weights
 from relatum.train.snapshot import restore, save_state, write_metrics
 from relatum.train.step import take_step, validate
@@ -98,7 +98,7 @@ def _finish(
     run.model.conditioner.cpu().eval()
     fill_tuned(run.model.encoder, config.tuning, run.best_encoder)
     run.model.forget_texts()
-    fit_ridge(run, report)
+    fit_closed_forms(run, report)
     run.model.validation = run.best_score
     if folder is not None and is_first():
         run.model.save(folder)

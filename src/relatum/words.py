@@ -1,0 +1,113 @@
+"""What a new text's own words are worth, and what they say of each item, in closed form.
+
+In: centred texts of items and of relations, links among training items.
+Out: for each item a short vector of its text; for a relation's text another, and how much to go by.
+This room knows tensors and matrices only: no items, no training.
+
+Words may name what is wanted ("both are made of cotton") or what two things have in common,
+whichever it is ("are made of the same material"). What is wanted is near to the former; the latter
+says nothing of it. The links of known texts tell which is which: a text's *mark* is by how many
+standard deviations the items that it wants are nearer to it than all items are. A new text has the
+marks of the known texts that it is like.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from scipy import sparse
+from torch import Tensor, nn
+from torch.nn import functional
+
+from relatum.ridge import principal, take_sizes
+
+LIKE = 0.03  # temperature of the likeness of texts
+VIEW = 0.05  # share of the square of what is wanted; a query's own share makes up for it
+ROWS = 256  # known texts that are marked at a time
+LEAST = 1e-6  # a deviation below which a text is as near to all items
+
+
+class Words(nn.Module):
+    """Short vectors of texts, and marks of known ones; before `fit` they are zero and one."""
+
+    SIZES = ("texts", "marks")  # as long as what was fitted
+
+    texts: Tensor
+    marks: Tensor
+    turn: Tensor
+
+    def __init__(self, width: int, size: int) -> None:
+        """Take the width of a text; `size` numbers an item."""
+        super().__init__()
+        self.size = size
+        self.register_buffer("texts", torch.zeros(0, width))
+        self.register_buffer("marks", torch.zeros(0))
+        self.register_buffer("turn", torch.zeros(width, max(size - 1, 0)))
+        self.register_load_state_dict_pre_hook(take_sizes)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Return whether marks and vectors say anything."""
+        return len(self.marks) > 0
+
+    @property
+    def room(self) -> float:
+        """Return by what all other numbers of what is wanted are multiplied for these."""
+        return (1 - VIEW) ** 0.5 if self.size and self.is_fitted else 1.0
+
+    def wanted(self, said: Float[Tensor, "batch width"]) -> Float[Tensor, "batch size"]:
+        """Return the last numbers of items as what is wanted, all of the same length.
+
+        `said` are their centred texts, of length 1 or 0; the last number is what these leave.
+        """
+        if not self.size or not self.is_fitted:
+            return said.new_zeros(len(said), self.size)
+        seen = said @ self.turn
+        rest = (1 - seen.square().sum(-1, keepdim=True)).clamp_min(0).sqrt()
+        return torch.cat([seen, rest], dim=-1) * VIEW**0.5
+
+    def mark(self, pooled: Float[Tensor, "*relations width"]) -> Float[Tensor, "*relations 1"]:
+        """Return the marks of texts, not below 0; 1 where nothing is known."""
+        if not self.is_fitted:
+            return torch.ones_like(pooled[..., :1])
+        near = functional.normalize(pooled, dim=-1) @ self.texts.T
+        return ((near / LIKE).softmax(-1) @ self.marks.unsqueeze(-1)).clamp_min(0)
+
+    def asking(
+        self, said: Float[Tensor, "*relations width"], amount: Float[Tensor, "*relations 1"]
+    ) -> tuple[Float[Tensor, "*relations 1"], Float[Tensor, "*relations size"]]:
+        """Return the last numbers of a query, and by what all its others are multiplied for them.
+
+        Its cosine with what is wanted is then that of the others, and `amount` times that of both
+        texts in the directions that are kept, scaled.
+        """
+        if not self.size or not self.is_fitted:
+            return torch.ones_like(amount), said.new_zeros(*said.shape[:-1], self.size)
+        found = functional.pad(said @ self.turn, (0, 1)) * amount * ((1 - VIEW) / VIEW) ** 0.5
+        scale = (1 + found.square().sum(-1, keepdim=True)).rsqrt()
+        return scale, found * scale
+
+    @torch.no_grad()
+    def fit(
+        self,
+        said: Float[Tensor, "items width"],
+        texts: Float[Tensor, "texts width"],
+        centred: Float[Tensor, "texts width"],
+        links: Sequence[sparse.csr_array],
+    ) -> None:
+        """Mark known texts by the links that each means; find the directions of items' texts.
+
+        `said` are the training items' centred texts, `texts` the known ones as they are, of length
+        1, and `centred` the same centred.
+        """
+        if self.size > 1:
+            directions = principal(said.double().T @ said.double(), self.size - 1)[1]
+            self.turn.zero_()[:, : directions.shape[1]] = directions
+        wanted = torch.stack([torch.from_numpy(one.sum(0)).float() for one in links])
+        marks: list[Tensor] = []
+        for some, counts in zip(centred.split(ROWS), wanted.split(ROWS), strict=True):
+            near = some @ said.T
+            above = near - near.mean(-1, keepdim=True)
+            mean = (above * counts).sum(-1) / counts.sum(-1).clamp_min(LEAST)
+            marks.append(mean / above.std(-1, unbiased=False).clamp_min(LEAST))
+        self.texts, self.marks = texts, torch.cat(marks)

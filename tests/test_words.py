@@ -1,0 +1,161 @@
+"""What a new text's own words are worth, on items whose texts are known directions."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from torch import Tensor
+from torch.nn import functional
+
+from conftest import Settings
+from relatum import Catalogue, Model, train
+from relatum.batch import Part, Tokens
+from relatum.conditioner import Conditioner
+from relatum.config import ModelConfig
+from relatum.words import VIEW, Words
+
+WIDTH, TOPICS = 24, 6  # the first axes are topics, the last ones say that a text is a relation's
+
+
+def topics(count: int, seed: int) -> tuple[Tensor, np.ndarray]:
+    """Make texts that are about a topic, of length 1."""
+    chance = np.random.default_rng(seed)
+    about = chance.integers(0, TOPICS, count)
+    said = np.eye(WIDTH)[about] + 0.15 * chance.normal(size=(count, WIDTH))
+    return functional.normalize(torch.from_numpy(said).float(), dim=-1), about
+
+
+def text(*axes: int) -> Tensor:
+    return functional.normalize(torch.eye(WIDTH)[list(axes)].sum(0), dim=-1)
+
+
+NAMES, AGREES = WIDTH - 1, WIDTH - 2  # "both are made of", "are made of the same"
+SAID, ABOUT = topics(200, 0)
+KNOWN = torch.stack([text(0, NAMES), text(1, NAMES), text(AGREES), text(2, AGREES)])
+
+
+def clique(which: np.ndarray) -> sparse.csr_array:
+    links = np.outer(which, which) & ~np.eye(len(which), dtype=bool)
+    return sparse.csr_array(links.astype(np.float32))
+
+
+SAME = sparse.csr_array((ABOUT[:, None] == ABOUT).astype(np.float32))
+
+
+def fitted(module: Words) -> Words:
+    module.fit(SAID, KNOWN, KNOWN, [clique(ABOUT == 0), clique(ABOUT == 1), SAME, SAME])
+    return module
+
+
+WORDS = fitted(Words(WIDTH, 12))
+
+
+def test_words_are_worth_what_those_of_known_texts_like_them_are() -> None:
+    marks = WORDS.mark(KNOWN)[:, 0]
+    assert marks[:2].min() > 1.5 and marks[2:].max() < 0.3
+    names, agrees = WORDS.mark(torch.stack([text(4, NAMES), text(4, AGREES)]))[:, 0]
+    assert names > 1 > 0.3 > agrees
+    assert WORDS.mark(-KNOWN).min() >= 0
+
+
+def test_the_cosine_is_that_of_all_others_and_the_amount_of_both_texts() -> None:
+    new, about = topics(50, 1)
+    others = functional.normalize(torch.randn(50, 8, generator=torch.Generator().manual_seed(0)))
+    query, amount = text(4, NAMES)[None], torch.tensor([[0.7]])
+    room, said = WORDS.asking(query, amount)
+    asked = torch.cat([others[0] * room[0], said[0]])
+    wanted = torch.cat([others * WORDS.room, WORDS.wanted(new)], dim=-1)
+    for vectors in (asked, wanted):
+        assert torch.allclose(vectors.norm(dim=-1), torch.ones(()), atol=1e-5)
+    near = (new @ WORDS.turn) @ (query @ WORDS.turn)[0]
+    found = (wanted @ asked) / (room[0, 0] * (1 - VIEW) ** 0.5)
+    assert torch.allclose(found, others @ others[0] + 0.7 * near, atol=1e-5)
+    assert near[about == 4].min() > near[about != 4].max()
+
+
+def test_a_missing_text_says_nothing_and_costs_no_length() -> None:
+    wanted = WORDS.wanted(torch.zeros(1, WIDTH))
+    assert not wanted[:, :-1].any() and wanted.norm().item() == pytest.approx(VIEW**0.5)
+
+
+def test_before_it_is_fitted_or_without_dimensions_nothing_changes() -> None:
+    empty = Words(WIDTH, 12)
+    assert not empty.wanted(SAID).any() and empty.room == 1
+    assert (empty.mark(KNOWN) == 1).all()
+    room, said = empty.asking(KNOWN, torch.ones(4, 1))
+    assert (room == 1).all() and not said.any()
+    none = fitted(Words(WIDTH, 0))
+    assert none.wanted(SAID).shape == (200, 0) and none.room == 1 and none.is_fitted
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_fewer_directions_than_asked_for_are_no_error(count: int) -> None:
+    module = Words(WIDTH, 12)
+    module.fit(SAID[:count], KNOWN[:1], KNOWN[:1], [clique(np.ones(count, dtype=bool))])
+    assert module.wanted(SAID).isfinite().all() and module.mark(KNOWN).isfinite().all()
+
+
+def test_it_is_read_back_whatever_its_lengths() -> None:
+    again = Words(WIDTH, 12)
+    again.load_state_dict(WORDS.state_dict())
+    assert torch.equal(again.wanted(SAID), WORDS.wanted(SAID))
+    assert torch.equal(again.mark(KNOWN), WORDS.mark(KNOWN))
+
+
+def part(pooled: Tensor, there: Tensor | None = None) -> Part:
+    mask = torch.ones(len(pooled), 1, dtype=torch.bool) if there is None else there[:, None]
+    return Part(torch.zeros(len(pooled), 1, 8), mask, pooled)
+
+
+def test_the_conditioner_goes_by_the_words_of_new_texts_alone() -> None:
+    new, about = topics(40, 1)
+    there = torch.arange(40) > 1  # the first two have no text, the first nothing at all
+    image = part(torch.randn(40, 20), torch.arange(40) > 0)
+    tokens = Tokens(image, part(new, there))
+    torch.manual_seed(0)
+    module = Conditioner(tokens[:2], ModelConfig(dim=144, ridge_dim=0, words_dim=12)).eval()
+    module.start(tokens, part(KNOWN[2:3]))
+    told = part(torch.stack([KNOWN[2], text(4, NAMES), text(5, AGREES)]))
+    before = module.under(module.map(tokens), tokens, told).both
+    module.words.load_state_dict(WORDS.state_dict())
+    after = module.under(module.map(tokens), tokens, told).both
+    assert not before[..., 132:].any()
+    lengths = (torch.arange(40) > 0).float().expand(3, 40)
+    assert torch.allclose(after.norm(dim=-1), lengths, atol=1e-5)
+    assert torch.allclose(after[0], before[0], atol=1e-3)  # a known text asks as it did
+    room = after[..., 132:].norm(dim=-1)[:, 1:].amax(1)
+    assert room[1] > 0.8 > 0.6 > room[2] and room[0] < 0.05
+    wanted = module(tokens, None).both
+    right = torch.from_numpy(about == 4) & there
+    scores = (after[1] @ wanted.T)[1:].mean(0)
+    assert scores[right].min() > scores[~right].max()
+    fused = torch.empty(3, 40, 144)
+    with torch.no_grad():
+        module.fuse(module.map(tokens), tokens, told, fused)
+    assert torch.allclose(fused, after, atol=1e-5)
+
+
+def test_training_fits_it_unless_no_text_is_read(
+    catalogue: Catalogue, settings: Settings, cache: Path, tmp_path: Path
+) -> None:
+    model = train(catalogue, settings(model__dim=48), tmp_path / "run", cache=cache)
+    assert isinstance(model.conditioner, Conditioner)
+    assert model.conditioner.words.is_fitted and model.conditioner.words.size == 4
+    assert Model.load(tmp_path / "run").fingerprint == model.fingerprint
+    for changes in ({"model__conditioned": False}, {"loss__inter_item": False}):
+        blind = train(catalogue, settings(model__dim=48, **changes), cache=cache)
+        assert isinstance(blind.conditioner, Conditioner)
+        assert not blind.conditioner.words.is_fitted
+
+
+def test_a_catalogue_of_pictures_alone_is_trained_on(
+    catalogue: Catalogue, settings: Settings, cache: Path
+) -> None:
+    items = tuple(replace(item, text=None) for item in catalogue.items if item.image is not None)
+    model = train(replace(catalogue, items=items), settings(), cache=cache)
+    for relation in (None, catalogue.relations[0].text, "would look odd in a garden"):
+        vectors = model.embed(items[:4], relation)
+        assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
