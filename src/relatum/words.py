@@ -22,7 +22,7 @@ from torch.nn import functional
 from relatum.ridge import principal, take_sizes
 
 LIKE = 0.03  # temperature of the likeness of texts
-VIEW = 0.05  # share of the square of what is wanted; a query's own share makes up for it
+VIEW = 0.1  # share of the square of what is wanted; a query's own share makes up for it
 ROWS = 256  # known texts that are marked at a time
 LEAST = 1e-6  # a deviation below which a text is as near to all items
 
