@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
@@ -37,16 +36,11 @@ SAID, ABOUT = topics(200, 0)
 KNOWN = torch.stack([text(0, NAMES), text(1, NAMES), text(AGREES), text(2, AGREES)])
 
 
-def clique(which: np.ndarray) -> sparse.csr_array:
-    links = np.outer(which, which) & ~np.eye(len(which), dtype=bool)
-    return sparse.csr_array(links.astype(np.float32))
-
-
-SAME = sparse.csr_array((ABOUT[:, None] == ABOUT).astype(np.float32))
-
-
 def fitted(module: Words) -> Words:
-    module.fit(SAID, KNOWN, KNOWN, [clique(ABOUT == 0), clique(ABOUT == 1), SAME, SAME])
+    """Two texts want those about a topic, two those about the same, whatever it is."""
+    same = (ABOUT[:, None] == ABOUT).sum(0)
+    wanted = np.stack([ABOUT == 0, ABOUT == 1, same, same])
+    module.fit(SAID, KNOWN, KNOWN, torch.from_numpy(wanted).float())
     return module
 
 
@@ -94,7 +88,7 @@ def test_before_it_is_fitted_or_without_dimensions_nothing_changes() -> None:
 @pytest.mark.parametrize("count", [1, 5])
 def test_fewer_directions_than_asked_for_are_no_error(count: int) -> None:
     module = Words(WIDTH, 12)
-    module.fit(SAID[:count], KNOWN[:1], KNOWN[:1], [clique(np.ones(count, dtype=bool))])
+    module.fit(SAID[:count], KNOWN[:1], KNOWN[:1], torch.ones(1, count))
     assert module.wanted(SAID).isfinite().all() and module.mark(KNOWN).isfinite().all()
 
 

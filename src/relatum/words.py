@@ -11,11 +11,8 @@ standard deviations the items that it wants are nearer to it than all items are.
 marks of the known texts that it is like.
 """
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float
-from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -93,17 +90,16 @@ class Words(nn.Module):
         said: Float[Tensor, "items width"],
         texts: Float[Tensor, "texts width"],
         centred: Float[Tensor, "texts width"],
-        links: Sequence[sparse.csr_array],
+        wanted: Float[Tensor, "texts items"],
     ) -> None:
-        """Mark known texts by the links that each means; find the directions of items' texts.
+        """Mark known texts by what each wants; find the directions of items' texts.
 
         `said` are the training items' centred texts, `texts` the known ones as they are, of length
-        1, and `centred` the same centred.
+        1, `centred` the same centred; `wanted` says how often each item is linked to as each means.
         """
         if self.size > 1:
             directions = principal(said.double().T @ said.double(), self.size - 1)[1]
             self.turn.zero_()[:, : directions.shape[1]] = directions
-        wanted = torch.stack([torch.from_numpy(one.sum(0)).float() for one in links])
         marks: list[Tensor] = []
         for some, counts in zip(centred.split(ROWS), wanted.split(ROWS), strict=True):
             near = some @ said.T

@@ -48,8 +48,9 @@ def _fit_words(
 ) -> None:
     module = run.model.conditioner
     assert isinstance(module, Conditioner)
-    links = [ask.links[::step, ::step] for _, ask in known.values()]
-    words.fit(module.said(tokens.text), texts, module.centred(texts), links)
+    links = (ask.links[::step, ::step] for _, ask in known.values())
+    wanted = torch.stack([torch.from_numpy(one.sum(0)).float() for one in links])
+    words.fit(module.said(tokens.text), texts, module.centred(texts), wanted)
 
 
 def _fit_ridge(
