@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fitted import fit_ridge
+from fitted import fit_closed_forms
 from relatum import Catalogue, Config, Model
 from relatum.batch import Tokens
 from relatum.encoders import Encoder, Reduction, encode_items, find_reduction, load_encoder
@@ -30,6 +30,7 @@ PAIRS = 300  # timed of all pairs, and scaled
 ALONE = 20  # relations timed one by one, and scaled
 ENCODED = 64  # items encoded, and scaled
 AT_ONCE = 50  # relations whose vectors are held before they are scored
+DIM = Config().model.dim
 
 
 def many(model: Model, tokens: Tokens, texts: list[str]) -> None:
@@ -89,15 +90,15 @@ def main() -> None:
     plain, attends = (model_of(beta, encoder, reduction) for beta in (1.0, 0.5))
     for model in (plain, attends):
         model.relation_parts(texts)
-        fit_ridge(model, few.float(), texts[:100])
-    pairs, dim = relations * count, config.model.dim
+        fit_closed_forms(model, few.float(), texts[:100])
+    pairs = relations * count
     clock = timed if chosen.threads > 1 else worked
 
     def encode() -> None:
         with tempfile.TemporaryDirectory() as folder:
             encode_items(items[:ENCODED], encoder, reduction, cache=Path(folder))
 
-    shape = pairs, dim, count
+    shape = pairs, DIM, count
     ways: dict[str, tuple[Callable[[], object], float]] = {  # and how often it counts
         "at once": (lambda: many(plain, tokens, texts), 1),
         "one by one": (
@@ -137,7 +138,7 @@ def report(seconds: dict[str, list[float]], chosen: argparse.Namespace) -> None:
         base = seconds["attention at once" if "attention" in name else "at once"]
         ratios = [one / other for one, other in zip(taken, base, strict=True)]
         print(f"| {name} | {spread(taken)} | {spread(ratios)} |")
-    work = 2 * pairs * 384 * chosen.items
+    work = 2 * pairs * DIM * chosen.items
     rates = {name: [work / one / 1e9 for one in taken] for name, taken in seconds.items()}
     square = [2 * 4096**3 / one / 1e9 for one in seconds["product, square"]]
     print("\n| | GFLOP/s | share that scores reach |\n| --- | --- | --- |")
@@ -145,7 +146,7 @@ def report(seconds: dict[str, list[float]], chosen: argparse.Namespace) -> None:
     for name, those in (("shape of scores", rates["product, shape of scores"]), ("square", square)):
         shares = [one / other for one, other in zip(rates["scores"], those, strict=True)]
         print(f"| product alone, {name} | {spread(those)} | {spread(shares)} |")
-    written = [4 * pairs * 384 / one / 1e9 for one in seconds["at once"]]
+    written = [4 * pairs * DIM / one / 1e9 for one in seconds["at once"]]
     print(f"\nvectors written at once: {spread(written)} GB/s")
 
 

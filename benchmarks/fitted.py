@@ -5,12 +5,16 @@ from scipy import sparse
 
 from relatum import Model
 from relatum.batch import Tokens
+from relatum.conditioner import Conditioner
 
 
-def fit_ridge(model: Model, tokens: Tokens, texts: list[str]) -> None:
-    """Fit the ridge of a fresh model to links drawn at random, one set for each known text."""
-    count = len(tokens)
+def fit_closed_forms(model: Model, tokens: Tokens, texts: list[str]) -> None:
+    """Fit those of a fresh model to links drawn at random, one set for each known text."""
+    count, head = len(tokens), model.conditioner
+    assert isinstance(head, Conditioner)
     links = [sparse.csr_array(sparse.random_array((count, count), density=0.05, rng=seed))
              for seed in range(len(texts) + 1)]  # fmt: skip
-    owners = torch.arange(1, len(texts) + 1)
-    model.conditioner.ridge.fit(tokens, links, model.relation_parts(texts).pooled, owners)  # pyright: ignore
+    owners, pooled = torch.arange(1, len(texts) + 1), model.relation_parts(texts).pooled
+    head.ridge.fit(tokens, links, pooled, owners)
+    wanted = torch.stack([torch.from_numpy(each.sum(0)).float() for each in links[1:]])
+    head.words.fit(head.said(tokens.text), pooled, head.centred(pooled), wanted)

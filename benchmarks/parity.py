@@ -130,7 +130,7 @@ def heads() -> str:
     tokens = torch.zeros(1, 1, TokensConfig().hidden)
     part = Part(tokens, torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, DIM))
     blank, sizes = Tokens(part, part), {}
-    rival: nn.Module = Attention(blank, ModelConfig(dim=DIM))
+    rival: nn.Module = Attention(blank, ModelConfig(dim=DIM, words_dim=0))
     sizes["the paper's attention (the rival), its three maps for each modality"] = count(
         p for name in ("query", "key", "value") for p in getattr(rival, name).parameters()
     )

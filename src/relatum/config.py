@@ -51,7 +51,7 @@ class TokensConfig(_Settings):
 class ModelConfig(_Settings):
     """The part that is trained on top of the encoders."""
 
-    dim: int = Field(default=384, ge=1, description="dimensions of a vector")
+    dim: int = Field(default=416, ge=1, description="dimensions of a vector")
     conditioned: bool = Field(default=True, description="false: no relation texts, all is null")
     doubt: float = Field(
         default=0.5, ge=0, le=1, description="how far the weights of a wholly new text are muted"
@@ -91,7 +91,7 @@ class ModelConfig(_Settings):
 
         One alone would hold only what the others leave.
         """
-        size = min(self.words_dim, self.dim // 12) if self.conditioned else 0
+        size = min(self.words_dim, self.dim // 12)
         return size if size > 1 else 0
 
     @property

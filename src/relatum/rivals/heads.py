@@ -29,11 +29,11 @@ class Head(nn.Module):
         """Take the widths from a blank item."""
         super().__init__()
         self.dropout = config.dropout
-        self.dim = config.dim
+        self.dim = config.dim - config.said_dim  # as many as relatum has for what it was trained on
         self.width = blank.text.pooled.shape[1]
         self.null = nn.Parameter(torch.randn(1, self.width))
         self.whole = nn.ModuleDict(
-            {side: nn.Linear(getattr(blank, side).pooled.shape[1], config.dim) for side in SIDES}
+            {side: nn.Linear(getattr(blank, side).pooled.shape[1], self.dim) for side in SIDES}
         )
         for whole in self.whole.values():
             nn.init.orthogonal_(whole.weight)  # type: ignore[arg-type]
@@ -156,7 +156,8 @@ class _Beside(Head):
     """
 
     def __init__(self, blank: Tokens, config: ModelConfig) -> None:
-        super().__init__(blank, config.model_copy(update={"dim": config.dim - config.closed_dim}))
+        fewer = {"dim": config.learned_dim, "words_dim": 0}
+        super().__init__(blank, config.model_copy(update=fewer))
         self.weight = config.ridge_weight
         self.ridge = Ridge(blank, config.closed_dim)
 

@@ -102,7 +102,7 @@ RIVALS: tuple[Rival, ...] = (
     Rival(
         "both ends told",
         "relatum with targets under the relation too, as in the paper",
-        {"model.ridge_dim": 0, "model.words_dim": 0},
+        {"model.ridge_dim": 0},
         Recipe(symmetric=True),
         is_tuned=False,
     ),

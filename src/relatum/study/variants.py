@@ -28,7 +28,7 @@ ABLATIONS: Mapping[str, Mapping[str, object]] = {
     "no hard negatives": {"training.hard_share": 0.0},
     "no group texts": {"training.group_share": 0.0},
     "no paraphrases": {"training.paraphrase_share": 0.0},
-    "no words of their own for new texts": {"model.words": 0.0, "model.words_dim": 0},
+    "no words of their own for new texts": {"model.words": 0.0, "model.words_weight": 0.0},
     "no doubt of new texts": {"model.doubt": 0.0},
     "no map of their own for relation texts": {"model.own_relation_map": False},
     "no null asks": {"training.null_share": 0.0},
