@@ -17,4 +17,5 @@ def fit_closed_forms(model: Model, tokens: Tokens, texts: list[str]) -> None:
     owners, pooled = torch.arange(1, len(texts) + 1), model.relation_parts(texts).pooled
     head.ridge.fit(tokens, links, pooled, owners)
     wanted = torch.stack([torch.from_numpy(each.sum(0)).float() for each in links[1:]])
-    head.words.fit(head.said(tokens.text), pooled, head.centred(pooled), wanted)
+    of = head.said(tokens.text), pooled, head.centred(pooled), wanted
+    head.words.fit(*of, has_narrow=True)

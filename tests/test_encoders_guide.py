@@ -27,7 +27,7 @@ def test_the_guide_runs(
     for language, code in re.findall(r"```(\w+)\n(.*?)```", PAGE, flags=re.DOTALL):
         if language == "python":
             exec(compile(code, "encoders.md", "exec"), {})
-            assert "(48, 384)" in capsys.readouterr().out
+            assert "(48, 416)" in capsys.readouterr().out
             continue
         for line in code.strip().splitlines():
             _, *words = shlex.split(line)

@@ -14,7 +14,7 @@ from relatum import Catalogue, Model, train
 from relatum.batch import Part, Tokens
 from relatum.conditioner import Conditioner
 from relatum.config import ModelConfig
-from relatum.words import VIEW, Words
+from relatum.words import MIDDLING, VIEW, Words
 
 WIDTH, TOPICS = 24, 6  # the first axes are topics, the last ones say that a text is a relation's
 
@@ -40,7 +40,7 @@ def fitted(module: Words) -> Words:
     """Two texts want those about a topic, two those about the same, whatever it is."""
     same = (ABOUT[:, None] == ABOUT).sum(0)
     wanted = np.stack([ABOUT == 0, ABOUT == 1, same, same])
-    module.fit(SAID, KNOWN, KNOWN, torch.from_numpy(wanted).float())
+    module.fit(SAID, KNOWN, KNOWN, torch.from_numpy(wanted).float(), has_narrow=True)
     return module
 
 
@@ -53,6 +53,17 @@ def test_words_are_worth_what_those_of_known_texts_like_them_are() -> None:
     names, agrees = WORDS.mark(torch.stack([text(4, NAMES), text(4, AGREES)]))[:, 0]
     assert names > 1 > 0.3 > agrees
     assert WORDS.mark(-KNOWN).min() >= 0
+
+
+def test_where_no_text_names_anything_a_new_one_has_a_middling_mark() -> None:
+    module, same = Words(WIDTH, 12), torch.ones(1, len(SAID))
+    module.fit(SAID, KNOWN[2:3], KNOWN[2:3], same, has_narrow=False)
+    known, like, unlike = module.mark(torch.stack([KNOWN[2], text(4, AGREES), text(4, NAMES)]))[
+        :, 0
+    ]
+    assert known < 0.01 and like < 0.1 and unlike.item() == pytest.approx(MIDDLING[0], abs=0.01)
+    module.fit(SAID, KNOWN[2:3], KNOWN[2:3], same, has_narrow=True)
+    assert module.mark(text(4, NAMES)[None]) < 0.01
 
 
 def test_the_cosine_is_that_of_all_others_and_the_amount_of_both_texts() -> None:
@@ -88,7 +99,7 @@ def test_before_it_is_fitted_or_without_dimensions_nothing_changes() -> None:
 @pytest.mark.parametrize("count", [1, 5])
 def test_fewer_directions_than_asked_for_are_no_error(count: int) -> None:
     module = Words(WIDTH, 12)
-    module.fit(SAID[:count], KNOWN[:1], KNOWN[:1], torch.ones(1, count))
+    module.fit(SAID[:count], KNOWN[:1], KNOWN[:1], torch.ones(1, count), has_narrow=True)
     assert module.wanted(SAID).isfinite().all() and module.mark(KNOWN).isfinite().all()
 
 

@@ -8,7 +8,8 @@ Words may name what is wanted ("both are made of cotton") or what two things hav
 whichever it is ("are made of the same material"). What is wanted is near to the former; the latter
 says nothing of it. The links of known texts tell which is which: a text's *mark* is by how many
 standard deviations the items that it wants are nearer to it than all items are. A new text has the
-marks of the known texts that it is like.
+marks of the known texts that it is like. Where only whole relations have texts, none of which may
+name anything, it has a middling mark unless it is very like one of them.
 """
 
 import torch
@@ -21,6 +22,7 @@ from relatum.ridge import principal, take_sizes
 LIKE = 0.03  # temperature of the likeness of texts
 VIEW = 0.1  # share of the square of what is wanted; a query's own share makes up for it
 ROWS = 256  # known texts that are marked at a time
+MIDDLING = 0.7, 0.6  # a mark where none can be told, and the likeness that outweighs it
 LEAST = 1e-6  # a deviation below which a text is as near to all items
 
 
@@ -32,6 +34,7 @@ class Words(nn.Module):
     texts: Tensor
     marks: Tensor
     turn: Tensor
+    outweighs: Tensor
 
     def __init__(self, width: int, size: int) -> None:
         """Take the width of a text; `size` numbers an item."""
@@ -40,6 +43,7 @@ class Words(nn.Module):
         self.register_buffer("texts", torch.zeros(0, width))
         self.register_buffer("marks", torch.zeros(0))
         self.register_buffer("turn", torch.zeros(width, max(size - 1, 0)))
+        self.register_buffer("outweighs", torch.tensor(-1.0))
         self.register_load_state_dict_pre_hook(take_sizes)
 
     @property
@@ -68,7 +72,9 @@ class Words(nn.Module):
         if not self.is_fitted:
             return torch.ones_like(pooled[..., :1])
         near = functional.normalize(pooled, dim=-1) @ self.texts.T
-        return ((near / LIKE).softmax(-1) @ self.marks.unsqueeze(-1)).clamp_min(0)
+        near = torch.cat([near, self.outweighs.expand(*near.shape[:-1], 1)], dim=-1)
+        marks = functional.pad(self.marks, (0, 1), value=MIDDLING[0]).unsqueeze(-1)
+        return ((near / LIKE).softmax(-1) @ marks).clamp_min(0)
 
     def asking(
         self, said: Float[Tensor, "*relations width"], amount: Float[Tensor, "*relations 1"]
@@ -91,11 +97,14 @@ class Words(nn.Module):
         texts: Float[Tensor, "texts width"],
         centred: Float[Tensor, "texts width"],
         wanted: Float[Tensor, "texts items"],
+        *,
+        has_narrow: bool,
     ) -> None:
         """Mark known texts by what each wants; find the directions of items' texts.
 
         `said` are the training items' centred texts, `texts` the known ones as they are, of length
-        1, `centred` the same centred; `wanted` says how often each item is linked to as each means.
+        1, `centred` the same centred; `wanted` says how often each item is linked to as each means,
+        `has_narrow` whether some of them are texts of groups.
         """
         if self.size > 1:
             directions = principal(said.double().T @ said.double(), self.size - 1)[1]
@@ -107,3 +116,4 @@ class Words(nn.Module):
             mean = (above * counts).sum(-1) / counts.sum(-1).clamp_min(LEAST)
             marks.append(mean / above.std(-1, unbiased=False).clamp_min(LEAST))
         self.texts, self.marks = texts, torch.cat(marks)
+        self.outweighs.fill_(-1.0 if has_narrow else MIDDLING[1])

@@ -50,7 +50,8 @@ def _fit_words(
     assert isinstance(module, Conditioner)
     links = (ask.links[::step, ::step] for _, ask in known.values())
     wanted = torch.stack([torch.from_numpy(one.sum(0)).float() for one in links])
-    words.fit(module.said(tokens.text), texts, module.centred(texts), wanted)
+    of = module.said(tokens.text), texts, module.centred(texts), wanted
+    words.fit(*of, has_narrow=any(theme.groups for theme in run.themes))
 
 
 def _fit_ridge(
