@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from fitted import fit_closed_forms
+from fitted import fit_to_chance
 from parity import synthetic, write_clip
 from relatum import Catalogue, Config, Model
 from relatum.batch import Tokens
@@ -97,7 +97,7 @@ def condition(model: Model, tokens: Tokens, repeats: int) -> None:
     """Time 1,000 relations for each of 1,000 items, and leave the vectors where they are made."""
     texts = [f"go together in way number {number}" for number in range(1000)]
     told = model.relation_parts(texts)
-    fit_closed_forms(model, tokens, texts[:100])
+    fit_to_chance(model, tokens, texts[:100])
     many = tokens[torch.arange(1000) % len(tokens)]
     heads = {CPU: model.conditioner.eval()}
     heads[CARD] = Model(model.config, model.encoder, model.reduction).conditioner

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fitted import fit_closed_forms
+from fitted import fit_to_chance
 from relatum import Catalogue, Config, Model
 from relatum.batch import Tokens
 from relatum.encoders import Encoder, Reduction, encode_items, find_reduction, load_encoder
@@ -90,7 +90,7 @@ def main() -> None:
     plain, attends = (model_of(beta, encoder, reduction) for beta in (1.0, 0.5))
     for model in (plain, attends):
         model.relation_parts(texts)
-        fit_closed_forms(model, few.float(), texts[:100])
+        fit_to_chance(model, few.float(), texts[:100])
     pairs = relations * count
     clock = timed if chosen.threads > 1 else worked
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from fitted import fit_closed_forms
+from fitted import fit_to_chance
 from relatum import Catalogue, Config, Model
 from relatum.batch import Tokens
 from relatum.encoders import encode_items, find_reduction, load_encoder
@@ -39,7 +39,7 @@ def main() -> None:
     texts = [f"go together in way number {number}" for number in range(100)]
     for text in texts:
         model.relation_part(text)
-    fit_closed_forms(model, tokens.float(), texts)
+    fit_to_chance(model, tokens.float(), texts)
     model.condition(many, texts[0])
     one = [timed(lambda: model.condition(many, texts[0])) for _ in range(4 * chosen.repeats)]
     hundred = [

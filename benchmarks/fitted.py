@@ -8,14 +8,13 @@ from relatum.batch import Tokens
 from relatum.conditioner import Conditioner
 
 
-def fit_closed_forms(model: Model, tokens: Tokens, texts: list[str]) -> None:
-    """Fit those of a fresh model to links drawn at random, one set for each known text."""
+def fit_to_chance(model: Model, tokens: Tokens, texts: list[str]) -> None:
+    """Fit a fresh model's closed forms to links drawn at random, one set for each known text."""
     count, head = len(tokens), model.conditioner
     assert isinstance(head, Conditioner)
     links = [sparse.csr_array(sparse.random_array((count, count), density=0.05, rng=seed))
              for seed in range(len(texts) + 1)]  # fmt: skip
     owners, pooled = torch.arange(1, len(texts) + 1), model.relation_parts(texts).pooled
     head.ridge.fit(tokens, links, pooled, owners)
-    wanted = torch.stack([torch.from_numpy(each.sum(0)).float() for each in links[1:]])
-    of = head.said(tokens.text), pooled, head.centred(pooled), wanted
-    head.words.fit(*of, has_narrow=True)
+    counts = torch.stack([torch.from_numpy((each > 0).sum(0)).float() for each in links[1:]])
+    head.words.fit(tokens.text, pooled, counts, has_narrow=True)

@@ -166,7 +166,7 @@ def settings(tiny_clip: Path) -> Settings:
         values: dict[str, object] = {
             "encoder": str(tiny_clip),
             "tokens.hidden": 16,
-            "model.dim": 16,
+            "model.dim": 48,
             "training.steps": 10,
             "training.pools": 3,
             "training.pool_size": 12,

@@ -12,8 +12,10 @@ from torch.nn import functional
 from conftest import Settings
 from relatum import Catalogue, Model, train
 from relatum.batch import Part, Tokens
+from relatum.catalogue import as_asked, directions, linked
 from relatum.conditioner import Conditioner
 from relatum.config import ModelConfig
+from relatum.train import close as close_room
 from relatum.words import MIDDLING, VIEW, Words
 
 WIDTH, TOPICS = 24, 6  # the first axes are topics, the last ones say that a text is a relation's
@@ -36,11 +38,19 @@ SAID, ABOUT = topics(200, 0)
 KNOWN = torch.stack([text(0, NAMES), text(1, NAMES), text(AGREES), text(2, AGREES)])
 
 
-def fitted(module: Words) -> Words:
+def part(pooled: Tensor, there: Tensor | None = None) -> Part:
+    mask = torch.ones(len(pooled), 1, dtype=torch.bool) if there is None else there[:, None]
+    return Part(torch.zeros(len(pooled), 1, 8), mask, pooled)
+
+
+def wanted_by(about: np.ndarray) -> Tensor:
     """Two texts want those about a topic, two those about the same, whatever it is."""
-    same = (ABOUT[:, None] == ABOUT).sum(0)
-    wanted = np.stack([ABOUT == 0, ABOUT == 1, same, same])
-    module.fit(SAID, KNOWN, KNOWN, torch.from_numpy(wanted).float(), has_narrow=True)
+    same = (about[:, None] == about).sum(0)
+    return torch.from_numpy(np.stack([about == 0, about == 1, same, same])).float()
+
+
+def fitted(module: Words) -> Words:
+    module.fit(part(SAID), KNOWN, wanted_by(ABOUT), has_narrow=True)
     return module
 
 
@@ -57,62 +67,71 @@ def test_words_are_worth_what_those_of_known_texts_like_them_are() -> None:
 
 def test_where_no_text_names_anything_a_new_one_has_a_middling_mark() -> None:
     module, same = Words(WIDTH, 12), torch.ones(1, len(SAID))
-    module.fit(SAID, KNOWN[2:3], KNOWN[2:3], same, has_narrow=False)
+    module.fit(part(SAID), KNOWN[2:3], same, has_narrow=False)
     known, like, unlike = module.mark(torch.stack([KNOWN[2], text(4, AGREES), text(4, NAMES)]))[
         :, 0
     ]
     assert known < 0.01 and like < 0.1 and unlike.item() == pytest.approx(MIDDLING[0], abs=0.01)
-    module.fit(SAID, KNOWN[2:3], KNOWN[2:3], same, has_narrow=True)
+    module.fit(part(SAID), KNOWN[2:3], same, has_narrow=True)
     assert module.mark(text(4, NAMES)[None]) < 0.01
+
+
+def test_items_without_a_text_and_texts_that_lead_nowhere_change_no_mark() -> None:
+    more, there = torch.cat([SAID, SAID[:100]]), torch.arange(300) < 200
+    counts = torch.cat([wanted_by(ABOUT), wanted_by(ABOUT)[:, :100]], dim=1)
+    nowhere = torch.cat([KNOWN, text(5, NAMES)[None]])
+    module = Words(WIDTH, 12)
+    counts = torch.cat([counts, (~there).float()[None]])
+    module.fit(part(more, there), nowhere, counts, has_narrow=True)
+    assert torch.allclose(module.marks, WORDS.marks, atol=1e-5) and len(module.texts) == 4
+    assert torch.allclose(module.wanted(part(SAID)), WORDS.wanted(part(SAID)), atol=1e-5)
 
 
 def test_the_cosine_is_that_of_all_others_and_the_amount_of_both_texts() -> None:
     new, about = topics(50, 1)
     others = functional.normalize(torch.randn(50, 8, generator=torch.Generator().manual_seed(0)))
     query, amount = text(4, NAMES)[None], torch.tensor([[0.7]])
-    room, said = WORDS.asking(query, amount)
-    asked = torch.cat([others[0] * room[0], said[0]])
-    wanted = torch.cat([others * WORDS.room, WORDS.wanted(new)], dim=-1)
+    left, said = WORDS.asking(query, amount)
+    asked = torch.cat([others[0] * left[0], said[0]])
+    wanted = torch.cat([others * WORDS.left, WORDS.wanted(part(new))], dim=-1)
     for vectors in (asked, wanted):
         assert torch.allclose(vectors.norm(dim=-1), torch.ones(()), atol=1e-5)
-    near = (new @ WORDS.turn) @ (query @ WORDS.turn)[0]
-    found = (wanted @ asked) / (room[0, 0] * (1 - VIEW) ** 0.5)
+    seen, asks = (
+        functional.normalize(one - WORDS.mean, dim=-1) @ WORDS.turn for one in (new, query)
+    )
+    near = seen @ asks[0]
+    found = (wanted @ asked) / (left[0, 0] * (1 - VIEW) ** 0.5)
     assert torch.allclose(found, others @ others[0] + 0.7 * near, atol=1e-5)
     assert near[about == 4].min() > near[about != 4].max()
 
 
 def test_a_missing_text_says_nothing_and_costs_no_length() -> None:
-    wanted = WORDS.wanted(torch.zeros(1, WIDTH))
+    wanted = WORDS.wanted(part(SAID[:1], torch.tensor([False])))
     assert not wanted[:, :-1].any() and wanted.norm().item() == pytest.approx(VIEW**0.5)
 
 
 def test_before_it_is_fitted_or_without_dimensions_nothing_changes() -> None:
     empty = Words(WIDTH, 12)
-    assert not empty.wanted(SAID).any() and empty.room == 1
+    assert not empty.wanted(part(SAID)).any() and empty.left == 1
     assert (empty.mark(KNOWN) == 1).all()
-    room, said = empty.asking(KNOWN, torch.ones(4, 1))
-    assert (room == 1).all() and not said.any()
+    left, said = empty.asking(KNOWN, torch.ones(4, 1))
+    assert (left == 1).all() and not said.any()
     none = fitted(Words(WIDTH, 0))
-    assert none.wanted(SAID).shape == (200, 0) and none.room == 1 and none.is_fitted
+    assert none.wanted(part(SAID)).shape == (200, 0) and none.left == 1 and none.is_fitted
 
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_fewer_directions_than_asked_for_are_no_error(count: int) -> None:
     module = Words(WIDTH, 12)
-    module.fit(SAID[:count], KNOWN[:1], KNOWN[:1], torch.ones(1, count), has_narrow=True)
-    assert module.wanted(SAID).isfinite().all() and module.mark(KNOWN).isfinite().all()
+    module.fit(part(SAID[:count]), KNOWN[:1], torch.ones(1, count), has_narrow=True)
+    assert module.wanted(part(SAID)).isfinite().all() and module.mark(KNOWN).isfinite().all()
 
 
 def test_it_is_read_back_whatever_its_lengths() -> None:
     again = Words(WIDTH, 12)
     again.load_state_dict(WORDS.state_dict())
-    assert torch.equal(again.wanted(SAID), WORDS.wanted(SAID))
+    assert torch.equal(again.wanted(part(SAID)), WORDS.wanted(part(SAID)))
     assert torch.equal(again.mark(KNOWN), WORDS.mark(KNOWN))
-
-
-def part(pooled: Tensor, there: Tensor | None = None) -> Part:
-    mask = torch.ones(len(pooled), 1, dtype=torch.bool) if there is None else there[:, None]
-    return Part(torch.zeros(len(pooled), 1, 8), mask, pooled)
 
 
 def test_the_conditioner_goes_by_the_words_of_new_texts_alone() -> None:
@@ -143,13 +162,45 @@ def test_the_conditioner_goes_by_the_words_of_new_texts_alone() -> None:
     assert torch.allclose(fused, after, atol=1e-5)
 
 
-def test_training_fits_it_unless_no_text_is_read(
-    catalogue: Catalogue, settings: Settings, cache: Path, tmp_path: Path
+@pytest.mark.parametrize("seen", [20_000, 30])
+def test_training_marks_texts_by_the_links_of_the_catalogue(
+    seen: int,
+    catalogue: Catalogue,
+    settings: Settings,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(close_room, "SEEN", seen)  # with 30, every second item is looked at
     model = train(catalogue, settings(model__dim=48), tmp_path / "run", cache=cache)
-    assert isinstance(model.conditioner, Conditioner)
-    assert model.conditioner.words.is_fitted and model.conditioner.words.size == 4
+    assert isinstance(model.conditioner, Conditioner) and model.split is not None
+    words = model.conditioner.words
+    assert words.is_fitted and words.size == 4
     assert Model.load(tmp_path / "run").fingerprint == model.fingerprint
+    by_id = {item.id: item for item in catalogue.items}
+    ids = model.split.train
+    items = model.encode([by_id[name] for name in ids], cache=cache).float().text
+    sample = torch.arange(0, len(ids), -(-len(ids) // seen))
+    sample = sample[items.present[sample]]
+    near = functional.normalize(items.pooled[sample], dim=-1)
+    near = functional.normalize(near - near.mean(0), dim=-1)
+    rows = {name: row for row, name in enumerate(ids)}
+    for direction in directions(catalogue.relations):
+        links = as_asked(linked(catalogue, direction.relation, rows), direction)
+        counts = torch.from_numpy((links.toarray() > 0).sum(0))[sample]
+        asked = model.relation_parts([direction.text]).pooled
+        said = functional.normalize(functional.normalize(asked, dim=-1) - words.mean, dim=-1)
+        cosines = (near @ said.T)[:, 0]
+        mark = (
+            ((cosines - cosines.mean()) * counts).sum() / counts.sum() / cosines.std(correction=0)
+        )
+        known = (functional.normalize(asked, dim=-1) @ words.texts.T).argmax()
+        assert words.marks[known].item() == pytest.approx(mark.item(), abs=1e-3)
+
+
+def test_where_no_text_is_read_there_are_none(
+    catalogue: Catalogue, settings: Settings, cache: Path
+) -> None:
     for changes in ({"model__conditioned": False}, {"loss__inter_item": False}):
         blind = train(catalogue, settings(model__dim=48, **changes), cache=cache)
         assert isinstance(blind.conditioner, Conditioner)

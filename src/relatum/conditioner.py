@@ -84,7 +84,7 @@ class Conditioner(nn.Module):
     def map(self, tokens: Tokens) -> Maps:
         """Return what no relation changes: the linear maps of images and of texts."""
         texts = self.text(self._centred(tokens.text.pooled))
-        said = self.words.wanted(self.said(tokens.text)) * _there(tokens)
+        said = self.words.wanted(tokens.text) * _there(tokens)
         return self.image(_level(tokens.image.pooled)), texts, self.ridge.wanted(tokens), said
 
     def under(self, maps: Maps, tokens: Tokens, relations: Part | None) -> Vectors:
@@ -104,11 +104,11 @@ class Conditioner(nn.Module):
         text = functional.normalize(text, dim=-1) * tokens.text.present.unsqueeze(-1)
         both = functional.normalize(share * text + (1 - share) * image, dim=-1)
         scale, closed = self.ridge.beside(maps[2], relations, self.config.ridge_weight)
-        room, said = self.words.room, maps[3]
+        left, said = self.words.left, maps[3]
         if told is not None:
-            room, said = told.room, told.said * _there(tokens)
+            left, said = told.left, told.said * _there(tokens)
         rows = *both.shape[:-1], -1
-        parts = both * scale * room, closed.expand(rows) * room, said.expand(rows)
+        parts = both * scale * left, closed.expand(rows) * left, said.expand(rows)
         both = torch.cat(parts, dim=-1)
         gap = (0, self.ridge.size + self.words.size)
         return Vectors(functional.pad(image, gap), functional.pad(text, gap), both)
@@ -138,8 +138,8 @@ class Conditioner(nn.Module):
             torch.mul(image, by_image, out=vectors).mul_(i)
             vectors.addcmul_(text * by_text, t).addcmul_(p, pull)
         scale, found = self.ridge.beside(maps[2], relations, self.config.ridge_weight)
-        learned.mul_(scale * told.room)
-        torch.mul(found, told.room, out=closed)
+        learned.mul_(scale * told.left)
+        torch.mul(found, told.left, out=closed)
         torch.mul(told.said, _there(tokens), out=said)
 
     def cosines(
@@ -192,12 +192,12 @@ class Conditioner(nn.Module):
         trust = 1 - self.config.doubt * strange
         image, text = (1 + trust * tower.weights(asked) for tower in (self.image, self.text))
         mark = self.words.mark(relations.pooled).unsqueeze(1)
-        words = functional.normalize(self.text.whole(self._centred(pooled)), dim=-1)
-        pull = self.config.words * strange * mark.clamp_max(1) * words
+        own = functional.normalize(self.text.whole(self._centred(pooled)), dim=-1)
+        pull = self.config.words * strange * mark.clamp_max(1) * own
         amount = self.config.words_weight * strange * mark
-        room, said = self.words.asking(self.centred(relations.pooled).unsqueeze(1), amount)
+        left, said = self.words.asking(relations.pooled.unsqueeze(1), amount)
         share = torch.sigmoid(self.share(asked))
-        return _Told(asked, image, text, pull, share, room, said)
+        return _Told(asked, image, text, pull, share, left, said)
 
     def _known_as(
         self, pooled: Float[Tensor, "relations width"]
@@ -205,16 +205,8 @@ class Conditioner(nn.Module):
         """Return what stands for each relation: here its text's own vector."""
         return pooled
 
-    def said(self, part: Part) -> Float[Tensor, "batch width"]:
-        """Return the centred texts of items: of length 1, or 0 where there is none."""
-        return self.centred(part.pooled) * part.present.unsqueeze(-1)
-
-    def centred(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
-        """Return texts less the mean of training items' texts, of length 1."""
-        return _unit(_unit(pooled) - self.centre)
-
     def _centred(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
-        return self.centred(pooled) * math.sqrt(pooled.shape[-1])
+        return _unit(_unit(pooled) - self.centre) * math.sqrt(pooled.shape[-1])
 
     def _strangeness(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any 1"]:
         """Return how little each text is like the relations trained on: 0 for these, 1 at most."""
@@ -283,7 +275,7 @@ class _Told:
     text: Float[Tensor, "relations 1 dim"]
     pull: Float[Tensor, "relations 1 dim"]
     share: Float[Tensor, "relations 1 1"]
-    room: Float[Tensor, "relations 1 1"]
+    left: Float[Tensor, "relations 1 1"]
     said: Float[Tensor, "relations 1 said"]
 
 

@@ -76,7 +76,7 @@ class Ridge(nn.Module):
     def wanted(self, tokens: Tokens) -> Float[Tensor, "batch size"]:
         """Return items as what is wanted whatever the relation: of length 1, or 0 without parts."""
         if not self.is_fitted:
-            return tokens.text.pooled.new_zeros(len(tokens), self.size)
+            return tokens.text.pooled.new_zeros(*tokens.text.pooled.shape[:-1], self.size)
         features = self._features(tokens)
         turn, points, basis = (one.double() for one in (self.turn, self.points, self.basis))
         near = _likeness(features.double() @ turn, points)  # else rounding shows, thirtyfold

@@ -1,6 +1,6 @@
 """What a new text's own words are worth, and what they say of each item, in closed form.
 
-In: centred texts of items and of relations, links among training items.
+In: pooled texts of items and of relations, links among training items.
 Out: for each item a short vector of its text; for a relation's text another, and how much to go by.
 This room knows tensors and matrices only: no items, no training.
 
@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from relatum.batch import Part
 from relatum.ridge import principal, take_sizes
 
 LIKE = 0.03  # temperature of the likeness of texts
@@ -31,6 +32,7 @@ class Words(nn.Module):
 
     SIZES = ("texts", "marks")  # as long as what was fitted
 
+    mean: Tensor
     texts: Tensor
     marks: Tensor
     turn: Tensor
@@ -40,6 +42,7 @@ class Words(nn.Module):
         """Take the width of a text; `size` numbers an item."""
         super().__init__()
         self.size = size
+        self.register_buffer("mean", torch.zeros(1, width))
         self.register_buffer("texts", torch.zeros(0, width))
         self.register_buffer("marks", torch.zeros(0))
         self.register_buffer("turn", torch.zeros(width, max(size - 1, 0)))
@@ -52,18 +55,18 @@ class Words(nn.Module):
         return len(self.marks) > 0
 
     @property
-    def room(self) -> float:
+    def left(self) -> float:
         """Return by what all other numbers of what is wanted are multiplied for these."""
         return (1 - VIEW) ** 0.5 if self.size and self.is_fitted else 1.0
 
-    def wanted(self, said: Float[Tensor, "batch width"]) -> Float[Tensor, "batch size"]:
+    def wanted(self, part: Part) -> Float[Tensor, "batch size"]:
         """Return the last numbers of items as what is wanted, all of the same length.
 
-        `said` are their centred texts, of length 1 or 0; the last number is what these leave.
+        The very last is what the directions leave of a text: all of it where there is none.
         """
         if not self.size or not self.is_fitted:
-            return said.new_zeros(len(said), self.size)
-        seen = said @ self.turn
+            return part.pooled.new_zeros(*part.pooled.shape[:-1], self.size)
+        seen = self._centred(part.pooled) * part.present.unsqueeze(-1) @ self.turn
         rest = (1 - seen.square().sum(-1, keepdim=True)).clamp_min(0).sqrt()
         return torch.cat([seen, rest], dim=-1) * VIEW**0.5
 
@@ -71,49 +74,64 @@ class Words(nn.Module):
         """Return the marks of texts, not below 0; 1 where nothing is known."""
         if not self.is_fitted:
             return torch.ones_like(pooled[..., :1])
-        near = functional.normalize(pooled, dim=-1) @ self.texts.T
+        near = _unit(pooled) @ self.texts.T
         near = torch.cat([near, self.outweighs.expand(*near.shape[:-1], 1)], dim=-1)
         marks = functional.pad(self.marks, (0, 1), value=MIDDLING[0]).unsqueeze(-1)
         return ((near / LIKE).softmax(-1) @ marks).clamp_min(0)
 
     def asking(
-        self, said: Float[Tensor, "*relations width"], amount: Float[Tensor, "*relations 1"]
+        self, pooled: Float[Tensor, "*relations width"], amount: Float[Tensor, "*relations 1"]
     ) -> tuple[Float[Tensor, "*relations 1"], Float[Tensor, "*relations size"]]:
-        """Return the last numbers of a query, and by what all its others are multiplied for them.
+        """Return by what all other numbers of a query are multiplied, and its last ones.
 
         Its cosine with what is wanted is then that of the others, and `amount` times that of both
         texts in the directions that are kept, scaled.
         """
         if not self.size or not self.is_fitted:
-            return torch.ones_like(amount), said.new_zeros(*said.shape[:-1], self.size)
-        found = functional.pad(said @ self.turn, (0, 1)) * amount * ((1 - VIEW) / VIEW) ** 0.5
-        scale = (1 + found.square().sum(-1, keepdim=True)).rsqrt()
-        return scale, found * scale
+            return torch.ones_like(amount), pooled.new_zeros(*pooled.shape[:-1], self.size)
+        seen = functional.pad(self._centred(pooled) @ self.turn, (0, 1))
+        found = seen * amount * ((1 - VIEW) / VIEW) ** 0.5
+        left = (1 + found.square().sum(-1, keepdim=True)).rsqrt()
+        return left, found * left
 
     @torch.no_grad()
     def fit(
         self,
-        said: Float[Tensor, "items width"],
+        part: Part,
         texts: Float[Tensor, "texts width"],
-        centred: Float[Tensor, "texts width"],
-        wanted: Float[Tensor, "texts items"],
+        counts: Float[Tensor, "texts items"],
         *,
         has_narrow: bool,
     ) -> None:
         """Mark known texts by what each wants; find the directions of items' texts.
 
-        `said` are the training items' centred texts, `texts` the known ones as they are, of length
-        1, `centred` the same centred; `wanted` says how often each item is linked to as each means,
-        `has_narrow` whether some of them are texts of groups.
+        `part` are the training items' texts; `counts` says how many links, as each known text means
+        them, lead to an item, and `has_narrow` whether some of these are texts of groups. Items
+        without a text, and texts that lead to none that has one, tell nothing.
         """
+        items, counts = _unit(part.pooled[part.present]), counts[:, part.present]
+        leads = counts.sum(-1) > 0
+        if not leads.any():
+            return
+        self.texts, counts = _unit(texts[leads]), counts[leads]
+        self.mean.copy_(items.mean(0, keepdim=True))
+        items = self._centred(items)
         if self.size > 1:
-            directions = principal(said.double().T @ said.double(), self.size - 1)[1]
+            directions = principal(items.double().T @ items.double(), self.size - 1)[1]
             self.turn.zero_()[:, : directions.shape[1]] = directions
         marks: list[Tensor] = []
-        for some, counts in zip(centred.split(ROWS), wanted.split(ROWS), strict=True):
-            near = some @ said.T
+        pairs = zip(self._centred(self.texts).split(ROWS), counts.split(ROWS), strict=True)
+        for some, each in pairs:
+            near = some @ items.T
             above = near - near.mean(-1, keepdim=True)
-            mean = (above * counts).sum(-1) / counts.sum(-1).clamp_min(LEAST)
+            mean = (above * each).sum(-1) / each.sum(-1)
             marks.append(mean / above.std(-1, unbiased=False).clamp_min(LEAST))
-        self.texts, self.marks = texts, torch.cat(marks)
+        self.marks = torch.cat(marks)
         self.outweighs.fill_(-1.0 if has_narrow else MIDDLING[1])
+
+    def _centred(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
+        return _unit(_unit(pooled) - self.mean)
+
+
+def _unit(vectors: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
+    return functional.normalize(vectors, dim=-1)

@@ -7,11 +7,11 @@ This file does not know how the rest was learned.
 
 import torch
 from jaxtyping import Float
+from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
 from relatum.batch import Ask, Part, Tokens
-from relatum.conditioner import Conditioner
 from relatum.progress import Report
 from relatum.ridge import Ridge
 from relatum.train.feed import asked, tuned_now
@@ -46,12 +46,11 @@ def _fit_words(
     texts: Float[Tensor, "texts width"],
     step: int,
 ) -> None:
-    module = run.model.conditioner
-    assert isinstance(module, Conditioner)
-    links = (ask.links[::step, ::step] for _, ask in known.values())
-    wanted = torch.stack([torch.from_numpy(one.sum(0)).float() for one in links])
-    of = module.said(tokens.text), texts, module.centred(texts), wanted
-    words.fit(*of, has_narrow=any(theme.groups for theme in run.themes))
+    """Fit the words to what each known text leads to, from any item to the sampled ones."""
+    counts = torch.zeros(len(known), len(tokens))
+    for row, (_, ask) in enumerate(known.values()):
+        counts[row] = torch.from_numpy(sparse.csr_array(ask.links > 0).sum(0)[::step])
+    words.fit(tokens.text, texts, counts, has_narrow=any(theme.groups for theme in run.themes))
 
 
 def _fit_ridge(
