@@ -128,7 +128,7 @@ def test_torchrun_trains_the_model_of_one_process(
     folder: Path, settings: Settings, cache: Path, tmp_path: Path
 ) -> None:
     config = settings()
-    sets = [f"encoder={config.encoder}", "tokens.hidden=16", "model.dim=16", "training.steps=10"]
+    sets = [f"encoder={config.encoder}", "tokens.hidden=16", "model.dim=48", "training.steps=10"]
     sets += ["training.pools=3", "training.pool_size=12", "training.validate_every=5"]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     command += ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]

@@ -228,7 +228,7 @@ def test_a_pair_takes_pictures_from_one_and_texts_from_the_other(
         assert pair.encode_images([Image.new("RGB", (9, 9))]).pooled.shape == (1, DIM)
         assert pair.encode_texts(["red"]).pooled.shape == (1, WIDE)
     config = settings(encoder=name, tuning__image="lora", training__steps=2)
-    assert train(catalogue, config, cache=cache).embed(catalogue.items[:3]).shape == (3, 16)
+    assert train(catalogue, config, cache=cache).embed(catalogue.items[:3]).shape == (3, 48)
 
 
 def write_tables(folder: Path, catalogue: Catalogue, encoder: Encoder, kind: str) -> Path:

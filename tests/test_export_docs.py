@@ -42,4 +42,4 @@ def test_the_guide_runs(
         else:
             result = run(capsys, *shlex.split(code)[1:])
             assert result[0] == 0, result
-    assert shapes == ["(1, 16)", "(2, 16)", "(2, 16)", "(2, 16)"]
+    assert shapes == ["(1, 48)", "(2, 48)", "(2, 48)", "(2, 48)"]

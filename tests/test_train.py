@@ -272,7 +272,7 @@ def test_killed_at_random_moments_it_loses_no_snapshot(
     sets = [
         f"--set=encoder={config.encoder}",
         "--set=tokens.hidden=16",
-        "--set=model.dim=16",
+        "--set=model.dim=48",
         "--set=training.steps=120",
         "--set=training.validate_every=2",
         "--set=training.patience=999",
