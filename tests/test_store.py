@@ -200,6 +200,17 @@ def test_another_model_is_refused(
         Store.open(store.path, other)
 
 
+def test_a_model_of_another_version_is_named_where_the_store_has_it(
+    store: Store, tmp_path: Path
+) -> None:
+    shutil.copytree(store.path, tmp_path / "old")
+    kept = tmp_path / "old" / f"model-{store.fingerprint}" / "relatum.json"
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "format": 1}))
+    with pytest.raises(StoreError, match="model format 1") as error:
+        Store.open(tmp_path / "old")
+    assert one_line(error).startswith(f"{kept}: ") and "build the store again" in one_line(error)
+
+
 def test_what_is_no_store_is_named(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="it has no store.json") as error:
         Store.open(tmp_path / "none")

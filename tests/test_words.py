@@ -141,8 +141,8 @@ def test_the_conditioner_goes_by_the_words_of_new_texts_alone() -> None:
     tokens = Tokens(image, part(new, there))
     torch.manual_seed(0)
     module = Conditioner(tokens[:2], ModelConfig(dim=144, ridge_dim=0, words_dim=12)).eval()
-    module.start(tokens, part(KNOWN[2:3]))
-    told = part(torch.stack([KNOWN[2], text(4, NAMES), text(5, AGREES)]))
+    module.start(tokens, part(KNOWN[:1]))
+    told = part(torch.stack([KNOWN[0], text(4, NAMES), text(5, AGREES)]))
     before = module.under(module.map(tokens), tokens, told).both
     module.words.load_state_dict(WORDS.state_dict())
     after = module.under(module.map(tokens), tokens, told).both
@@ -153,6 +153,7 @@ def test_the_conditioner_goes_by_the_words_of_new_texts_alone() -> None:
     room = after[..., 132:].norm(dim=-1)[:, 1:].amax(1)
     assert room[1] > 0.8 > 0.6 > room[2] and room[0] < 0.05
     wanted = module(tokens, None).both
+    assert torch.allclose(wanted.norm(dim=-1), lengths[0], atol=1e-5)
     right = torch.from_numpy(about == 4) & there
     scores = (after[1] @ wanted.T)[1:].mean(0)
     assert scores[right].min() > scores[~right].max()
@@ -162,7 +163,24 @@ def test_the_conditioner_goes_by_the_words_of_new_texts_alone() -> None:
     assert torch.allclose(fused, after, atol=1e-5)
 
 
-@pytest.mark.parametrize("seen", [20_000, 30])
+def test_new_words_pull_as_far_as_their_mark() -> None:
+    tokens = Tokens(part(torch.randn(20, 20)), part(topics(20, 1)[0]))
+    torch.manual_seed(0)
+    module = Conditioner(tokens[:2], ModelConfig(dim=48, ridge_dim=0, words_dim=0)).eval()
+    module.start(tokens, part(KNOWN[:1]))
+    names, agrees = (part(one[None]) for one in (text(4, NAMES), text(4, AGREES)))
+    whole = [module(tokens, told).both for told in (names, agrees)]
+    module.config = module.config.model_copy(update={"words": 0.0})
+    none = module(tokens, agrees).both
+    module.config = module.config.model_copy(update={"words": 0.4})
+    module.words.load_state_dict(fitted(Words(WIDTH, 0)).state_dict())
+    module.words.marks.copy_(torch.tensor([2.0, 2.0, 0.0, 0.0]))
+    assert torch.allclose(module(tokens, names).both, whole[0], atol=1e-4)
+    assert torch.allclose(module(tokens, agrees).both, none, atol=1e-4)
+    assert not torch.allclose(whole[1], none, atol=1e-2)
+
+
+@pytest.mark.parametrize("seen", [20_000, 10])
 def test_training_marks_texts_by_the_links_of_the_catalogue(
     seen: int,
     catalogue: Catalogue,
@@ -171,8 +189,8 @@ def test_training_marks_texts_by_the_links_of_the_catalogue(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(close_room, "SEEN", seen)  # with 30, every second item is looked at
-    model = train(catalogue, settings(model__dim=48), tmp_path / "run", cache=cache)
+    monkeypatch.setattr(close_room, "SEEN", seen)  # with 10, every third item is looked at
+    model = train(catalogue, settings(), tmp_path / "run", cache=cache)
     assert isinstance(model.conditioner, Conditioner) and model.split is not None
     words = model.conditioner.words
     assert words.is_fitted and words.size == 4
@@ -202,7 +220,7 @@ def test_where_no_text_is_read_there_are_none(
     catalogue: Catalogue, settings: Settings, cache: Path
 ) -> None:
     for changes in ({"model__conditioned": False}, {"loss__inter_item": False}):
-        blind = train(catalogue, settings(model__dim=48, **changes), cache=cache)
+        blind = train(catalogue, settings(**changes), cache=cache)
         assert isinstance(blind.conditioner, Conditioner)
         assert not blind.conditioner.words.is_fitted
 

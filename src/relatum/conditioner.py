@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from relatum.batch import Part, Tokens, Vectors
+from relatum.closed import mean_of, unit
 from relatum.config import ModelConfig
 from relatum.distributed import draw_rows
 from relatum.ridge import Ridge, strangeness
@@ -70,11 +71,9 @@ class Conditioner(nn.Module):
 
     def start(self, items: Tokens, texts: Part | None) -> None:
         """See the training items and the relation texts before training, the plain texts first."""
-        texts_there = _unit(items.text.pooled[items.text.present])
-        if len(texts_there):
-            self.centre.copy_(texts_there.mean(0, keepdim=True))
+        self.centre.copy_(mean_of(items.text))
         if texts is not None:
-            some = _unit(texts.pooled[:KNOWN])
+            some = unit(texts.pooled[:KNOWN])
             self.known[: len(some)] = some
 
     def forward(self, tokens: Tokens, relation: Part | None) -> Vectors:
@@ -187,7 +186,7 @@ class Conditioner(nn.Module):
     def _read(self, relations: Part) -> "_Told":
         known_as = self._known_as(relations.pooled).unsqueeze(1)
         pooled = self.relation(known_as)
-        asked = _unit(pooled) * math.sqrt(pooled.shape[-1])
+        asked = unit(pooled) * math.sqrt(pooled.shape[-1])
         strange = self._strangeness(known_as)
         trust = 1 - self.config.doubt * strange
         image, text = (1 + trust * tower.weights(asked) for tower in (self.image, self.text))
@@ -206,11 +205,11 @@ class Conditioner(nn.Module):
         return pooled
 
     def _centred(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
-        return _unit(_unit(pooled) - self.centre) * math.sqrt(pooled.shape[-1])
+        return unit(unit(pooled) - self.centre) * math.sqrt(pooled.shape[-1])
 
     def _strangeness(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any 1"]:
         """Return how little each text is like the relations trained on: 0 for these, 1 at most."""
-        nearest = (_unit(pooled.detach()) @ self.known.T).amax(-1, keepdim=True)
+        nearest = (unit(pooled.detach()) @ self.known.T).amax(-1, keepdim=True)
         return strangeness(nearest)
 
 
@@ -309,7 +308,3 @@ def _as_it_is(width: int) -> nn.Linear:
 def _level(features: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
     """Bring each vector to mean 0 and deviation 1."""
     return functional.layer_norm(features, features.shape[-1:])
-
-
-def _unit(vectors: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
-    return functional.normalize(vectors, dim=-1)

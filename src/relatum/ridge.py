@@ -11,8 +11,7 @@ is linked at all, whoever asks. All relations share the directions in which thei
 what is wanted has one vector for all of them.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from relatum.batch import Part, Tokens
+from relatum.closed import TINY, mean_of, principal, signs, take_sizes, unit
 
 WIDTH = 128  # principal directions of the features that the kernel sees
 POINTS = 1024  # items that it compares with, at most
@@ -30,7 +30,6 @@ PENALTY = 0.3  # of the ridge
 DEGREE = 0.35  # power of the number of links of an end by which each of them counts less
 TEMPER = 0.25  # power of the null form in the length of a direction: 0 none, 0.5 whole
 SHARP = 0.02  # temperature of the likeness of texts: a known text has its own form alone
-TINY = 1e-6  # share of the largest eigenvalue below which one is taken for 0
 STRANGE = 0.5  # cosine with the nearest known text at which a text counts as wholly new
 LEFT = 0.2  # how much the form counts under a wholly new text, as a share
 LOW = 0.2  # of those that have links, the share whose form says less than what counts as enough
@@ -126,7 +125,7 @@ class Ridge(nn.Module):
         """Return image and text side by side, each centred and of length 1; 0 where it misses."""
         parts = ((tokens.image, self.image_mean), (tokens.text, self.text_mean))
         found = [
-            functional.normalize(_unit(part.pooled) - mean, dim=-1) * part.present.unsqueeze(-1)
+            functional.normalize(unit(part.pooled) - mean, dim=-1) * part.present.unsqueeze(-1)
             for part, mean in parts
         ]
         return torch.cat(found, dim=-1)
@@ -141,11 +140,11 @@ class Ridge(nn.Module):
     ) -> None:
         """Fit the forms to the links among items, the null relation's first.
 
-        `texts` are the known ones, of length 1; `owners` says whose links, by their place, each
+        `texts` are the known ones; `owners` says whose links, by their place, each
         means. Where all items are alike there is nothing to fit.
         """
-        self.image_mean.copy_(_mean(tokens.image))
-        self.text_mean.copy_(_mean(tokens.text))
+        self.image_mean.copy_(mean_of(tokens.image))
+        self.text_mean.copy_(mean_of(tokens.text))
         features = self._features(tokens).double()
         spread, turn = principal(features.T @ features, WIDTH)
         if not len(spread):
@@ -163,16 +162,16 @@ class Ridge(nn.Module):
         length = np.maximum(np.abs(strength), 1e-2 * np.abs(strength).max() + 1e-12) ** TEMPER
         made = (axes.T @ made @ axes) / np.outer(length, length)
         basis = basis @ axes * length
-        signs = _signs(basis)
+        turned = signs(basis)
         size = slice(len(length))  # fewer than asked for where there are few features
         self.turn.zero_()[:, : turn.shape[1]] = turn
         self.points = torch.zeros(len(points), WIDTH)
         self.points[:, : turn.shape[1]] = points
         self.basis = torch.zeros(len(points), self.size)
-        self.basis[:, size] = torch.from_numpy(basis * signs)
+        self.basis[:, size] = torch.from_numpy(basis * turned)
         self.forms = torch.zeros(len(made), self.size, self.size)
-        self.forms[:, size, size] = torch.from_numpy(made * np.outer(signs, signs))
-        self.texts, self.owners = _unit(texts), owners
+        self.forms[:, size, size] = torch.from_numpy(made * np.outer(turned, turned))
+        self.texts, self.owners = unit(texts), owners
         wanted, has = self.wanted(tokens), [torch.from_numpy(one.sum(1) > 0) for one in links]
         said = [(wanted @ form).norm(dim=-1) for form in self.forms]
         pairs = zip(said, has, strict=True)
@@ -191,42 +190,12 @@ def strangeness(nearest: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     return ((1 - nearest) / (1 - STRANGE)).clamp(0, 1)
 
 
-def take_sizes(module: Any, tensors: Mapping[str, Tensor], prefix: str, *_: object) -> None:  # noqa: ANN401
-    """Give the buffers that its `SIZES` names the lengths of what is loaded."""
-    for name in module.SIZES:
-        if prefix + name in tensors:
-            here = torch.empty_like(tensors[prefix + name], device=module.turn.device)
-            setattr(module, name, here)
-
-
-def _mean(part: Part) -> Float[Tensor, "1 width"]:
-    there = _unit(part.pooled[part.present])
-    return there.mean(0, keepdim=True) if len(there) else torch.zeros_like(part.pooled[:1])
-
-
 def _likeness(
     some: Float[Tensor, "some width"], others: Float[Tensor, "others width"]
 ) -> Float[Tensor, "some others"]:
     """Return the Gaussian kernel of width 1: exp(-|a - b|^2 / 2)."""
     lengths = some.square().sum(-1, keepdim=True) + others.square().sum(-1)
     return torch.exp(some @ others.T - lengths / 2)
-
-
-def principal(
-    matrix: Float[Tensor, "width width"], count: int
-) -> tuple[Float[Tensor, " kept"], Float[Tensor, "width kept"]]:
-    """Return the largest eigenvalues of a matrix that has no negative ones, and their vectors."""
-    width = len(matrix)
-    first = max(width - count, 0)
-    values, vectors = linalg.eigh(matrix.numpy(), subset_by_index=(first, width - 1))
-    kept = values > max(TINY * values[-1], 0)
-    values, vectors = values[kept], vectors[:, kept]
-    return torch.from_numpy(values), torch.from_numpy(vectors * _signs(vectors))
-
-
-def _signs(columns: np.ndarray) -> np.ndarray:
-    """Return by what each column is multiplied so that its largest number is positive."""
-    return np.sign(columns[np.abs(columns).argmax(0), np.arange(columns.shape[1])])
 
 
 def _forms(
@@ -253,7 +222,3 @@ def _levelled(links: sparse.csr_array, numbers: np.ndarray) -> np.ndarray:
     matrix = sparse.csr_array(links > 0, dtype=np.float64)
     out, in_ = (np.maximum(matrix.sum(axis), 1) ** -DEGREE for axis in (1, 0))
     return (matrix @ (numbers * in_[:, None])) * out[:, None]
-
-
-def _unit(vectors: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
-    return functional.normalize(vectors, dim=-1)

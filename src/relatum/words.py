@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from relatum.batch import Part
-from relatum.ridge import principal, take_sizes
+from relatum.closed import mean_of, principal, take_sizes, unit
 
 LIKE = 0.03  # temperature of the likeness of texts
 VIEW = 0.1  # share of the square of what is wanted; a query's own share makes up for it
@@ -74,7 +74,7 @@ class Words(nn.Module):
         """Return the marks of texts, not below 0; 1 where nothing is known."""
         if not self.is_fitted:
             return torch.ones_like(pooled[..., :1])
-        near = _unit(pooled) @ self.texts.T
+        near = unit(pooled) @ self.texts.T
         near = torch.cat([near, self.outweighs.expand(*near.shape[:-1], 1)], dim=-1)
         marks = functional.pad(self.marks, (0, 1), value=MIDDLING[0]).unsqueeze(-1)
         return ((near / LIKE).softmax(-1) @ marks).clamp_min(0)
@@ -109,13 +109,13 @@ class Words(nn.Module):
         them, lead to an item, and `has_narrow` whether some of these are texts of groups. Items
         without a text, and texts that lead to none that has one, tell nothing.
         """
-        items, counts = _unit(part.pooled[part.present]), counts[:, part.present]
+        counts = counts[:, part.present]
         leads = counts.sum(-1) > 0
         if not leads.any():
             return
-        self.texts, counts = _unit(texts[leads]), counts[leads]
-        self.mean.copy_(items.mean(0, keepdim=True))
-        items = self._centred(items)
+        self.texts, counts = unit(texts[leads]), counts[leads]
+        self.mean.copy_(mean_of(part))
+        items = self._centred(part.pooled[part.present])
         if self.size > 1:
             directions = principal(items.double().T @ items.double(), self.size - 1)[1]
             self.turn.zero_()[:, : directions.shape[1]] = directions
@@ -130,8 +130,4 @@ class Words(nn.Module):
         self.outweighs.fill_(-1.0 if has_narrow else MIDDLING[1])
 
     def _centred(self, pooled: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
-        return _unit(_unit(pooled) - self.mean)
-
-
-def _unit(vectors: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
-    return functional.normalize(vectors, dim=-1)
+        return unit(unit(pooled) - self.mean)

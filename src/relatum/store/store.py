@@ -18,7 +18,7 @@ from PIL import Image
 from pyarrow import fs
 
 from relatum.catalogue import Catalogue, directions
-from relatum.errors import RelatumError, StoreError
+from relatum.errors import CheckpointError, RelatumError, StoreError
 from relatum.items import Item
 from relatum.model import Model
 from relatum.progress import Report, silent
@@ -94,10 +94,15 @@ class Store:
         place = Place(path)
         manifest = Manifest.read(place)
         if model is None:
-            kept = place.at(f"model-{manifest.fingerprint}")
+            kept_as = f"model-{manifest.fingerprint}"
+            kept = place.at(kept_as)
             with tempfile.TemporaryDirectory() as folder:
                 fs.copy_files(kept, folder, source_filesystem=place.files, use_threads=False)
-                model = Model.load(folder)
+                try:
+                    model = Model.load(folder)
+                except CheckpointError as error:  # named by where the store has it
+                    raise StoreError(str(error).replace(folder, f"{place.uri}/{kept_as}"),
+                                     fix=AGAIN) from error  # fmt: skip
         if model.fingerprint != manifest.fingerprint:
             what = f"built by model {manifest.fingerprint}, but the model is {model.fingerprint}"
             raise StoreError(what, where=place.uri, fix="open it with its own model, or " + AGAIN)

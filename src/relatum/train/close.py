@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor
-from torch.nn import functional
 
 from relatum.batch import Ask, Part, Tokens
 from relatum.progress import Report
@@ -26,15 +25,18 @@ Known = dict[str, tuple[int, Ask]]  # by text: the place of its relation, and wh
 @torch.no_grad()
 def fit_closed_forms(run: Run, report: Report) -> None:
     """Fit what a module has of both to the training items, as the encoders give them now."""
-    ridge = getattr(run.model.conditioner, "ridge", None)
-    words = getattr(run.model.conditioner, "words", None)
-    if run.recipe.symmetric or not run.config.loss.inter_item or not (ridge or words):
+    if run.recipe.symmetric or not run.config.loss.inter_item:
+        return
+    ridge, words = (getattr(run.model.conditioner, name, None) for name in ("ridge", "words"))
+    has_ridge = isinstance(ridge, Ridge) and ridge.size > 0 and run.config.model.ridge_weight > 0
+    has_words = isinstance(words, Words) and run.config.model.conditioned
+    if not has_ridge and not has_words:
         return
     step = -(-len(run.items) // SEEN)  # an even sample of the many
     tokens, known, texts = _tokens(run, step), *_known(run)
-    if isinstance(words, Words) and known:
+    if words is not None and known:
         _fit_words(run, words, tokens, known, texts, step)
-    if isinstance(ridge, Ridge) and ridge.size and run.config.model.ridge_weight:
+    if ridge is not None and has_ridge:
         _fit_ridge(run, ridge, tokens, known, texts, step, report)
 
 
@@ -76,16 +78,15 @@ def _fit_ridge(
 
 
 def _known(run: Run) -> tuple[Known, Float[Tensor, "texts width"]]:
-    """Return the texts that were trained on, and their vectors, of length 1."""
+    """Return the texts that may be asked in training, and their vectors."""
     known: Known = {}
-    for place, theme in enumerate(run.themes[:-1], 1):
+    for place, theme in enumerate(run.themes[:-1] if run.config.model.conditioned else (), 1):
         for ask in (*theme.whole, *theme.groups):
-            if ask.text is not None and len(known) < TEXTS and run.config.model.conditioned:
+            if ask.text is not None and len(known) < TEXTS:
                 known.setdefault(ask.text, (place, ask))
     parts = [part.pooled for text in known if (part := asked(run, text)) is not None]
-    width = run.tokens[torch.arange(0)].text.pooled.shape[1]
-    texts = torch.cat(parts).float().cpu() if parts else torch.zeros(0, width)
-    return known, functional.normalize(texts, dim=-1)
+    width = run.validation_tokens.text.pooled.shape[1]
+    return known, torch.cat(parts).float().cpu() if parts else torch.zeros(0, width)
 
 
 def _tokens(run: Run, step: int) -> Tokens:

@@ -245,7 +245,7 @@ export class Panel {
     if (others) facts.push(alone ? `Not in the other list: ${alone} of ${count}` : "Both lists show the same things");
     const act = state.mixes ? "weigh" : "choose";
     const guess = this.terms.length ? `Chosen for you; ${act} another above.` : `Alike in general; ${act} a relation above.`;
-    if (this.terms.some(({ text }) => !this.known.includes(text))) facts.push("New to the model: it goes by the words, and may be wrong");
+    if (this.terms.some(({ text }) => !this.known.includes(text))) facts.push("New to the model: may be wrong");
     this.told.replaceChildren(
       ...(state.guessed[this.place] ? [make("p", { className: "guess" }, guess)] : []),
       ...facts.map((words) => make("p", {}, words)),
