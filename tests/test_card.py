@@ -1,18 +1,23 @@
 """On a graphics card, where there is one: the same as on the processors, to rounding."""
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed
 
 from conftest import Settings
+from processes import together
 from relatum import Catalogue, Model, train
+from relatum.checkpoint import read_tensors
 from relatum.encoders import load_encoder
 from relatum.encoders.encoder import SIDES, device_of
 from relatum.items import read_image
 from relatum.progress import silent
 from relatum.train.run import Run, prepare
 from relatum.train.step import take_step
+from test_distributed import UNFELT, steps
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card")
 CPU = torch.device("cpu")
@@ -126,3 +131,34 @@ def test_a_conditioner_may_be_moved(
     there = model.condition_many(tokens, texts), model.condition(tokens, texts[0]).both
     for one, other in zip(here, there, strict=True):
         assert other.device == CPU and torch.allclose(one, other, atol=1e-4)
+
+
+def steps_on_one_card(folder: Path, values: dict, cache: Path, output: Path) -> None:
+    """Take steps among processes that share a card: gloo allows it, where NCCL does not."""
+    for name, room in list(sys.modules.items()):
+        if name.startswith("relatum") and hasattr(room, "find_device"):
+            vars(room)["find_device"] = lambda _: torch.device("cuda", 0)
+    meet = distributed.init_process_group
+    distributed.init_process_group = lambda _, **told: meet("gloo", **told)
+    steps(folder, values, cache, output)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"model__beta": 0.5}, {"tuning": "full"}, {"tuning": "full", "training__chunk": 4}],
+    ids=["frozen", "tuned", "tuned in chunks"],
+)
+def test_two_processes_train_what_one_does(
+    changes: dict, folder: Path, settings: Settings, cache: Path, tmp_path: Path
+) -> None:
+    told = {"model__dropout": 0.0, "model__token_dropout": 0.0} | changes
+    values = settings(training__steps=20, **told).model_dump()
+    steps(folder, values, cache, tmp_path)
+    together(2, steps_on_one_card, folder, values, cache, tmp_path)
+    names = ("0-of-1", "0-of-2", "1-of-2")
+    (alone, said), *pair = [read_tensors(tmp_path / name) for name in names]
+    for tensors, facts in pair:
+        close(said["losses"], facts["losses"], 1e-3)
+        for name, tensor in alone.items():
+            if not name.endswith(UNFELT):
+                assert torch.allclose(tensors[name], tensor, rtol=0, atol=1e-3), name

@@ -176,7 +176,7 @@ def test_a_sentence_vector_is_that_of_sentence_transformers(tiny_sentences: Path
     texts = ["red ball", "a big blue box"]
     raw = load_encoder(str(tiny_sentences)).encode_texts(texts)
     wanted = SentenceTransformer(str(tiny_sentences), device="cpu").encode(texts)
-    assert np.allclose(raw.pooled.detach().numpy(), wanted, atol=1e-6)
+    assert np.allclose(raw.pooled.detach().cpu().numpy(), wanted, atol=1e-6)
     assert raw.mask.sum(1).tolist() == [2, 4]
 
 

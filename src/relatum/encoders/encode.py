@@ -265,7 +265,7 @@ def takes_pictures(encoder: Encoder) -> bool:
 def blank_tokens(encoder: Encoder, reduction: Reduction) -> Tokens:
     """Return the tokens of a white picture and of "a": their shapes say what the model takes."""
     picture, text = _blanks(encoder)
-    return Tokens(reduction.image_part(picture), reduction.text_part(text))
+    return Tokens(reduction.image_part(picture), reduction.text_part(text)).cpu()
 
 
 def _modalities(

@@ -88,7 +88,8 @@ def _checkpoint(tower: nn.Module) -> None:
     """Have blocks recomputed in the backward pass; dropout stays off, as elsewhere in tuning."""
     for part in tower.modules():
         if isinstance(part, PreTrainedModel) and part.supports_gradient_checkpointing:
-            part.activation_checkpointing_enable()
+            enable = getattr(part, "activation_checkpointing_enable", None)  # in newer ones
+            (enable or part.gradient_checkpointing_enable)()
     for part in tower.modules():
         if getattr(part, "gradient_checkpointing", False):
             part.training = True

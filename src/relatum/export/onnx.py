@@ -10,7 +10,8 @@ import logging
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def export_onnx(
     `RelatumError` where the difference is above 1e-4; then there is no folder.
     """
     some = list(items) or _examples(model)
-    with export_folder(Path(folder), model) as part:
+    with export_folder(Path(folder), model) as part, _on_processors(model.encoder):
         _write_graphs(model, part)
         shutil.copyfile(Path(__file__).with_name("runtime.py"), part / "runtime.py")
         difference = _difference(model, part, some)
@@ -58,6 +59,18 @@ def export_onnx(
             what = f"vectors differ by {difference:.1e}, at most {TOLERANCE:.0e} is allowed"
             raise RelatumError(what, where=folder, fix="this encoder cannot be exported")
         return difference, _quantised(part, some) if int8 else []
+
+
+@contextmanager
+def _on_processors(encoder: Encoder) -> Iterator[None]:
+    """Have the towers there for a while: a card rounds more than an export may differ by."""
+    towers = encoder if isinstance(encoder, nn.Module) else nn.ModuleList()
+    device = device_of(towers)
+    towers.cpu()
+    try:
+        yield
+    finally:
+        towers.to(device)
 
 
 class _Graph(nn.Module):
@@ -149,7 +162,7 @@ def _write(graph: _Graph, inputs: Mapping[str, tuple[Tensor, int]], path: Path) 
     """Write a graph; each input comes with how many of its first axes may have any size."""
     free = torch.export.Dim.DYNAMIC
     shapes = tuple(dict.fromkeys(range(axes), free) for _, axes in inputs.values())
-    given = tuple(example.to(device_of(graph)) for example, _ in inputs.values())
+    given = tuple(example for example, _ in inputs.values())
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, about itself

@@ -57,8 +57,8 @@ def variants(model: Model, item: Item) -> Variants:
     seen = item.image is not None and takes_pictures(encoder)
     pictures = _without_cells(read_image(item)) if seen else []
     blank = blank_tokens(encoder, reduction)
-    image = reduction.image_part(encoder.encode_images(pictures)) if pictures else None
-    said = reduction.text_part(encoder.encode_texts(texts)) if text else None
+    image = reduction.image_part(encoder.encode_images(pictures)).cpu() if pictures else None
+    said = reduction.text_part(encoder.encode_texts(texts)).cpu() if text else None
     cells = range(1, GRID**2 + 1) if pictures else [0] * GRID**2
     slices = range(1, len(words) + 1) if len(words) > 1 else [-1] * len(words)
     image_rows = [0, -1, 0, *cells, *[0] * len(words)]
