@@ -216,6 +216,17 @@ def test_training_marks_texts_by_the_links_of_the_catalogue(
         assert words.marks[known].item() == pytest.approx(mark.item(), abs=1e-3)
 
 
+def test_training_sees_whether_groups_have_texts(
+    catalogue: Catalogue, settings: Settings, cache: Path
+) -> None:
+    groups = tuple(replace(group, text=None) for group in catalogue.groups)
+    mute = replace(catalogue, groups=groups)
+    for given, outweighs in ((catalogue, -1.0), (mute, MIDDLING[1])):
+        conditioner = train(given, settings(model__dim=48), cache=cache).conditioner
+        assert isinstance(conditioner, Conditioner)
+        assert conditioner.words.outweighs.item() == pytest.approx(outweighs)
+
+
 def test_where_no_text_is_read_there_are_none(
     catalogue: Catalogue, settings: Settings, cache: Path
 ) -> None:

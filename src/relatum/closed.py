@@ -52,5 +52,5 @@ def take_sizes(module: Any, tensors: Mapping[str, Tensor], prefix: str, *_: obje
     """Give the buffers that its `SIZES` names the lengths of what is loaded; a hook of torch."""
     for name in module.SIZES:
         if prefix + name in tensors:
-            here = torch.empty_like(tensors[prefix + name], device=module.turn.device)
-            setattr(module, name, here)
+            device = getattr(module, name).device
+            setattr(module, name, torch.empty_like(tensors[prefix + name], device=device))

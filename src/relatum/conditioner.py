@@ -18,6 +18,7 @@ from relatum.closed import mean_of, unit
 from relatum.config import ModelConfig
 from relatum.distributed import draw_rows
 from relatum.ridge import Ridge, strangeness
+from relatum.traits import Traits
 from relatum.words import Words
 
 KNOWN = 512  # relation texts that are remembered, to tell a new text from a known one
@@ -41,7 +42,8 @@ class Conditioner(nn.Module):
 
     The less a text is like those that were trained on, the less its weights are trusted, and the
     more its own words count, as far as `words` finds them worth it: it is mapped as the text of an
-    item would be and added, and its cosine with items' texts counts too. With `own_relation_map`
+    item would be and added, and its cosine with items' texts counts too; like texts of groups, it
+    gets a hint of who belongs (`traits`). With `own_relation_map`
     relation texts go through a map of their own before all that. With `beta` below 1 an attention
     over the tokens, its query the relation, is mixed in (RCML, arXiv 2508.17497). The fused vector
     weighs image against text by the relation. Its last dimensions are those of `ridge`, then those
@@ -65,6 +67,7 @@ class Conditioner(nn.Module):
         nn.init.zeros_(self.share.bias)
         self.ridge = Ridge(blank, config.closed_dim)
         self.words = Words(width, config.said_dim)
+        self.traits = Traits(width, config.closed_dim)
         self.relation = _as_it_is(width) if config.own_relation_map else nn.Identity()
         self.register_buffer("known", torch.zeros(KNOWN, width))
         self.register_buffer("centre", torch.zeros(1, width))
@@ -103,12 +106,11 @@ class Conditioner(nn.Module):
         text = functional.normalize(text, dim=-1) * tokens.text.present.unsqueeze(-1)
         both = functional.normalize(share * text + (1 - share) * image, dim=-1)
         scale, closed = self.ridge.beside(maps[2], relations, self.config.ridge_weight)
-        left, said = self.words.left, maps[3]
-        if told is not None:
-            left, said = told.left, told.said * _there(tokens)
+        left, said = (self.words.left, maps[3]) if told is None else (told.left, told.said)
+        closed, whole = self._hinted(closed * left, told, tokens)
         rows = *both.shape[:-1], -1
-        parts = both * scale * left, closed.expand(rows) * left, said.expand(rows)
-        both = torch.cat(parts, dim=-1)
+        parts = both * scale * left, closed.expand(rows), said.expand(rows)
+        both = torch.cat(parts, dim=-1) * whole
         gap = (0, self.ridge.size + self.words.size)
         return Vectors(functional.pad(image, gap), functional.pad(text, gap), both)
 
@@ -137,9 +139,10 @@ class Conditioner(nn.Module):
             torch.mul(image, by_image, out=vectors).mul_(i)
             vectors.addcmul_(text * by_text, t).addcmul_(p, pull)
         scale, found = self.ridge.beside(maps[2], relations, self.config.ridge_weight)
-        learned.mul_(scale * told.left)
-        torch.mul(found, told.left, out=closed)
-        torch.mul(told.said, _there(tokens), out=said)
+        found, whole = self._hinted(found * told.left, told, tokens)
+        learned.mul_(scale * told.left * whole)
+        torch.mul(found, whole, out=closed)
+        torch.mul(told.said, whole, out=said)
 
     def cosines(
         self,
@@ -162,6 +165,17 @@ class Conditioner(nn.Module):
         by_image, by_text, pull = told.image[:, 0], told.text[:, 0], told.pull[:, 0]
         found = i * (by_image @ (image * others).T) + t * (by_text @ (text * others).T)
         return found + p * (pull @ others.T)
+
+    def _hinted(
+        self, closed: Float[Tensor, "*some closed"], told: "_Told | None", tokens: Tokens
+    ) -> tuple[Float[Tensor, "*some closed"], Float[Tensor, "*any 1"]]:
+        """Add the hint to these numbers of vectors; return by what all have length 1 then."""
+        there = _there(tokens).to(closed.dtype)
+        if told is None or not self.traits.is_fitted:
+            return closed, there
+        along = closed @ told.hint.mT
+        square = 1 + 2 * along + told.hint.square().sum(-1, keepdim=True)
+        return closed + told.hint, square.clamp_min(TINY).rsqrt() * there
 
     def _amounts(
         self,
@@ -196,7 +210,10 @@ class Conditioner(nn.Module):
         amount = self.config.words_weight * strange * mark
         left, said = self.words.asking(relations.pooled.unsqueeze(1), amount)
         share = torch.sigmoid(self.share(asked))
-        return _Told(asked, image, text, pull, share, left, said)
+        # a deviation of so much of the cosines with what is wanted, whose last numbers are shorter
+        shorter = (1 + 1 / max(self.config.ridge_weight, TINY)) ** 0.5 / self.words.left
+        hint = self.config.traits * strange * shorter * self.traits.pull(relations.pooled)[:, None]
+        return _Told(asked, image, text, pull, share, left, said, hint)
 
     def _known_as(
         self, pooled: Float[Tensor, "relations width"]
@@ -267,7 +284,10 @@ class _Tower(nn.Module):
 
 @dataclass(frozen=True)
 class _Told:
-    """What relations say: weights of dimensions, a pull, the text's share of a fusion, words."""
+    """What relations say: weights of dimensions, a pull, the text's share of a fusion, words.
+
+    And a hint at who belongs to a group of such a text.
+    """
 
     asked: Float[Tensor, "relations 1 asked"]
     image: Float[Tensor, "relations 1 dim"]
@@ -276,6 +296,7 @@ class _Told:
     share: Float[Tensor, "relations 1 1"]
     left: Float[Tensor, "relations 1 1"]
     said: Float[Tensor, "relations 1 said"]
+    hint: Float[Tensor, "relations 1 closed"]
 
 
 def _scaled(

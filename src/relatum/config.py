@@ -65,6 +65,9 @@ class ModelConfig(_Settings):
     words_weight: float = Field(
         default=0.4, ge=0, description="how much that counts for each mark of a wholly new text"
     )
+    traits: float = Field(
+        default=0.03, ge=0, description="how much groups' texts tell of a new text like them"
+    )
     own_relation_map: bool = Field(
         default=True, description="true: relation texts go through a linear map of their own"
     )

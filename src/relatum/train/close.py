@@ -19,7 +19,8 @@ from relatum.train.step import examine
 from relatum.words import Words
 
 TEXTS = 4096  # relation texts that are known, at most
-Known = dict[str, tuple[int, Ask]]  # by text: the place of its relation, and what it means
+# by text: the place of its relation, what it means, and whether it is that of a group
+Known = dict[str, tuple[int, Ask, bool]]
 
 
 @torch.no_grad()
@@ -27,32 +28,24 @@ def fit_closed_forms(run: Run, report: Report) -> None:
     """Fit what a module has of both to the training items, as the encoders give them now."""
     if run.recipe.symmetric or not run.config.loss.inter_item:
         return
-    ridge, words = (getattr(run.model.conditioner, name, None) for name in ("ridge", "words"))
+    parts = (getattr(run.model.conditioner, name, None) for name in ("ridge", "words", "traits"))
+    ridge, words, traits = parts
     has_ridge = isinstance(ridge, Ridge) and ridge.size > 0 and run.config.model.ridge_weight > 0
     has_words = isinstance(words, Words) and run.config.model.conditioned
     if not has_ridge and not has_words:
         return
     step = -(-len(run.items) // SEEN)  # an even sample of the many
     tokens, known, texts = _tokens(run, step), *_known(run)
+    counts = torch.zeros(len(known), len(tokens))
+    for row, (_, ask, _) in enumerate(known.values()):
+        counts[row] = torch.from_numpy(sparse.csr_array(ask.links > 0).sum(0)[::step])
+    narrow = torch.tensor([is_narrow for *_, is_narrow in known.values()], dtype=torch.bool)
     if words is not None and known:
-        _fit_words(run, words, tokens, known, texts, step)
+        words.fit(tokens.text, texts, counts, has_narrow=bool(narrow.any()))
     if ridge is not None and has_ridge:
         _fit_ridge(run, ridge, tokens, known, texts, step, report)
-
-
-def _fit_words(
-    run: Run,
-    words: Words,
-    tokens: Tokens,
-    known: Known,
-    texts: Float[Tensor, "texts width"],
-    step: int,
-) -> None:
-    """Fit the words to what each known text leads to, from any item to the sampled ones."""
-    counts = torch.zeros(len(known), len(tokens))
-    for row, (_, ask) in enumerate(known.values()):
-        counts[row] = torch.from_numpy(sparse.csr_array(ask.links > 0).sum(0)[::step])
-    words.fit(tokens.text, texts, counts, has_narrow=any(theme.groups for theme in run.themes))
+        if words is not None and traits is not None and known:
+            traits.fit(ridge.wanted(tokens), words.mean, texts, narrow, counts > 0)
 
 
 def _fit_ridge(
@@ -67,7 +60,7 @@ def _fit_ridge(
     """Fit the ridge to the training links, and forget it where the validation falls by it."""
     themes = run.themes if run.config.model.conditioned else run.themes[-1:]
     links = [theme.whole[0].links[::step, ::step] for theme in themes]
-    owners = torch.tensor([place for place, _ in known.values()], dtype=torch.int64)
+    owners = torch.tensor([place for place, *_ in known.values()], dtype=torch.int64)
     before = run.best_score
     ridge.fit(tokens, [links[-1], *links[:-1]], texts, owners)
     after = examine(run).score
@@ -81,9 +74,10 @@ def _known(run: Run) -> tuple[Known, Float[Tensor, "texts width"]]:
     """Return the texts that may be asked in training, and their vectors."""
     known: Known = {}
     for place, theme in enumerate(run.themes[:-1] if run.config.model.conditioned else (), 1):
-        for ask in (*theme.whole, *theme.groups):
-            if ask.text is not None and len(known) < TEXTS:
-                known.setdefault(ask.text, (place, ask))
+        for asks, is_narrow in ((theme.whole, False), (theme.groups, True)):
+            for ask in asks:
+                if ask.text is not None and len(known) < TEXTS:
+                    known.setdefault(ask.text, (place, ask, is_narrow))
     parts = [part.pooled for text in known if (part := asked(run, text)) is not None]
     width = run.validation_tokens.text.pooled.shape[1]
     return known, torch.cat(parts).float().cpu() if parts else torch.zeros(0, width)
