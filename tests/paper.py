@@ -17,7 +17,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 CARD = torch.device("meta")
-MAY_MIX = ("aten.index.", "aten.copy_.", "aten.index_put")  # as with a real one
 
 
 class Paper(Tensor):
@@ -51,7 +50,7 @@ def _compute(func: Callable, args: tuple, kwargs: dict) -> object:
     tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
     here = [one for one in tensors if not isinstance(one, Paper)]
     is_there = len(here) < len(tensors)
-    if is_there and any(one.ndim for one in here) and not str(func).startswith(MAY_MIX):
+    if is_there and any(one.ndim for one in here) and not _may_mix(str(func), args):
         raise RuntimeError(f"{func}: some tensors are on the card, others are not")
     device = kwargs.get("device")
     stays = is_there if device is None else torch.device(device).type == CARD.type
@@ -62,6 +61,17 @@ def _compute(func: Callable, args: tuple, kwargs: dict) -> object:
     if name.endswith("_") and not name.startswith("_"):
         return args[0]
     return tree_map(lambda one: Paper(one) if stays and isinstance(one, Tensor) else one, found)
+
+
+def _may_mix(name: str, args: tuple) -> bool:
+    """Return whether a real card would take these: a copy, and what is there by rows from here."""
+    if name.startswith("aten.copy_."):
+        return True
+    is_put = name.startswith("aten.index_put")
+    values = is_put and args[2]
+    if is_put and isinstance(values, Tensor) and values.ndim and not isinstance(values, Paper):
+        return False
+    return isinstance(args[0], Paper) and (is_put or name.startswith("aten.index."))
 
 
 def _numbers(value: object) -> object:

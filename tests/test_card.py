@@ -121,11 +121,12 @@ def test_a_stopped_training_goes_on_and_the_model_is_whole(
 
 
 def test_a_conditioner_may_be_moved(
-    catalogue: Catalogue, settings: Settings, tmp_path: Path
+    catalogue: Catalogue, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("relatum.traits.FEW", 2)
     model = train(catalogue, settings(), cache=tmp_path)
     tokens = model.encode(list(catalogue.items), cache=tmp_path)
-    texts = [relation.text for relation in catalogue.relations]
+    texts = [*(relation.text for relation in catalogue.relations), "both are big"]
     here = model.condition_many(tokens, texts), model.condition(tokens, texts[0]).both
     model.conditioner.cuda()
     there = model.condition_many(tokens, texts), model.condition(tokens, texts[0]).both

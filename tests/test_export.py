@@ -20,6 +20,7 @@ import relatum.export.hub as hub
 from conftest import COLOURS, Settings
 from relatum import Item, Model, RelatumError, train
 from relatum.catalogue import Catalogue
+from relatum.conditioner import Conditioner
 from relatum.encoders import forward_items
 from relatum.export import export_vectors, from_pretrained, push_to_hub, save_pretrained
 from relatum.export.mteb import MtebEncoder
@@ -29,7 +30,7 @@ from relatum.items import read_image
 from relatum.store import Store
 from test_cli import run
 
-ASKED = (None, "are of the same colour", "would look odd in a garden")
+ASKED = (None, "are of the same colour", "would look odd in a garden", "both are big")
 REPORT = {
     "catalogue": "shapes",
     "headline": "Hit@5 of 21",
@@ -48,7 +49,11 @@ def folder_of(
     catalogue: Catalogue, settings: Settings, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("export") / "model"
-    train(catalogue, settings(training__steps=3, training__validate_every=3), folder, cache=cache)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("relatum.traits.FEW", 2)
+        chosen = settings(training__steps=3, training__validate_every=3)
+        model = train(catalogue, chosen, folder, cache=cache)
+    assert isinstance(model.conditioner, Conditioner) and model.conditioner.traits.is_fitted
     return folder
 
 

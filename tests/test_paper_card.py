@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import relatum.encoders.encode as encode_room
@@ -12,6 +13,7 @@ import relatum.export.onnx as onnx_room
 from conftest import Settings
 from paper import CARD, paper_card
 from relatum import Catalogue, Model, Store, evaluate, train
+from relatum.conditioner import Conditioner
 from relatum.encoders.encoder import device_of
 from relatum.export.onnx import export_onnx
 from relatum.export.vectors import embed_inputs
@@ -26,7 +28,10 @@ def folder_of(
     catalogue: Catalogue, settings: Settings, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("paper") / "model"
-    train(catalogue, settings(**SPLIT), folder, cache=cache)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("relatum.traits.FEW", 2)
+        model = train(catalogue, settings(**SPLIT), folder, cache=cache)
+    assert isinstance(model.conditioner, Conditioner) and model.conditioner.traits.is_fitted
     return folder
 
 
@@ -56,6 +61,12 @@ def test_the_card_of_paper_complains_as_a_real_one_does(folder_of: Path) -> None
         with pytest.raises(RuntimeError, match="some tensors are on the card, others are not"):
             _ = weight + weight.detach().cpu()
         assert np.isfinite(weight.detach().cpu().numpy()).all()
+        there, rows = weight.detach(), torch.tensor([0, 0])
+        assert there[rows].device == CARD
+        with pytest.raises(RuntimeError, match="others are not"):
+            _ = there.cpu()[rows.to(CARD)]
+        with pytest.raises(RuntimeError, match="others are not"):
+            there[rows] = there.cpu()[rows]
 
 
 def test_a_store_is_built_and_asked(folder_of: Path, catalogue: Catalogue, tmp_path: Path) -> None:
@@ -66,11 +77,14 @@ def test_a_store_is_built_and_asked(folder_of: Path, catalogue: Catalogue, tmp_p
         moved(there)
         stores.append(Store.build(there, catalogue, tmp_path / "there", cache=tmp_path / "b"))
         hits.append(stores[1].search(**new(catalogue), relation=COLOUR, k=5, explain=True))
-        asked = Query("i000", relation="would look odd in a garden", examples=[("i001", "i002")])
+        asked = Query("i000", relation="both are big", examples=[("i001", "i002")])
         assert isinstance(stores[1].search_many([asked])[0], list)
     for one, other in zip(*hits, strict=True):
         assert one.id == other.id and one.score == pytest.approx(other.score, abs=1e-5)
         assert one.explanation is not None and other.explanation is not None
+        carried = one.explanation.hit, other.explanation.hit
+        assert carried[0].image == pytest.approx(carried[1].image, abs=1e-5)
+        assert carried[0].text == pytest.approx(carried[1].text, abs=1e-5)
 
 
 def test_a_model_is_trained_judged_and_asked_for_vectors(
@@ -92,11 +106,16 @@ def test_an_export_is_made_on_the_processors(
 ) -> None:
     """A card rounds more than an export may differ by; after it the towers are where they were."""
     model, seen = Model.load(folder_of), []
-    monkeypatch.setattr(onnx_room, "_write_graphs", lambda model, _: seen.append(tower(model)))
-    monkeypatch.setattr(
-        onnx_room, "_difference", lambda *_: float(device_of(seen[0]).type != "cpu")
-    )
+    monkeypatch.setattr(onnx_room, "_write_graphs", lambda *_: None)
+
+    def difference(model: Model, *_: object) -> float:
+        seen.extend([device_of(tower(model)), device_of(model.conditioner)])
+        return 0.0
+
+    monkeypatch.setattr(onnx_room, "_difference", difference)
     with paper_card():
         moved(model)
+        model.conditioner.to(CARD)
         export_onnx(model, tmp_path / "out")
-        assert device_of(tower(model)) == CARD
+        assert device_of(tower(model)) == device_of(model.conditioner) == CARD
+    assert [device.type for device in seen] == ["cpu", "cpu"]

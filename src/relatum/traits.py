@@ -78,11 +78,13 @@ class Traits(nn.Module):
         if int(tells.sum()) < FEW or narrow.all() or not items.any():
             return
         said, seen = unit(unit(texts) - mean).double(), items.double()
-        belongs = members[tells].double()
-        belongs = belongs - belongs.mean(-1, keepdim=True)
-        belongs = belongs / belongs.std(-1, keepdim=True)
+        belongs, count = members[tells].to(items.dtype), len(items)
+        share = belongs.mean(-1, keepdim=True).double()
+        deviation = (share * (1 - share) * count / (count - 1)).sqrt()
+        # of members less the share, over the deviation; without another matrix of texts by items
+        seen_by = ((belongs @ items).double() - share * seen.sum(0)) / deviation
         named = said[tells]
-        by_texts = torch.linalg.solve(_inner(named, TEXTS), named.T @ belongs @ seen)
+        by_texts = torch.linalg.solve(_inner(named, TEXTS), named.T @ seen_by)
         reading = torch.linalg.solve(_inner(seen, ITEMS), by_texts.T).T
         self.mean.copy_(mean)
         self.spread.copy_(torch.cov(seen.T, correction=0))

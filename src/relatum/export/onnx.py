@@ -51,7 +51,7 @@ def export_onnx(
     `RelatumError` where the difference is above 1e-4; then there is no folder.
     """
     some = list(items) or _examples(model)
-    with export_folder(Path(folder), model) as part, _on_processors(model.encoder):
+    with export_folder(Path(folder), model) as part, _on_processors(model):
         _write_graphs(model, part)
         shutil.copyfile(Path(__file__).with_name("runtime.py"), part / "runtime.py")
         difference = _difference(model, part, some)
@@ -62,15 +62,17 @@ def export_onnx(
 
 
 @contextmanager
-def _on_processors(encoder: Encoder) -> Iterator[None]:
-    """Have the towers there for a while: a card rounds more than an export may differ by."""
-    towers = encoder if isinstance(encoder, nn.Module) else nn.ModuleList()
-    device = device_of(towers)
-    towers.cpu()
+def _on_processors(model: Model) -> Iterator[None]:
+    """Have it there for a while: a card rounds more than an export may differ by."""
+    parts = [part for part in (model.encoder, model.conditioner) if isinstance(part, nn.Module)]
+    devices = [device_of(part) for part in parts]
     try:
+        for part in parts:
+            part.cpu()
         yield
     finally:
-        towers.to(device)
+        for part, device in zip(parts, devices, strict=True):
+            part.to(device)
 
 
 class _Graph(nn.Module):
@@ -188,7 +190,7 @@ def _difference(model: Model, folder: Path, items: Sequence[Item]) -> float:
     tokens = forward_items(items, model.encoder, model.reduction)
     given = [{"text": item.text, "image": item.image} for item in items]
     known = [relation.text for relation in model.relations[:1]]
-    for text in (None, *known, "would look odd in a garden"):
+    for text in (None, *known, "would look odd in a garden", "both look odd there"):
         ours = model.condition(tokens, text).both.numpy()
         found.append(float(np.abs(served.embed(given, text) - ours).max()))
     return max(found)

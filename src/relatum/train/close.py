@@ -11,6 +11,7 @@ from scipy import sparse
 from torch import Tensor
 
 from relatum.batch import Ask, Part, Tokens
+from relatum.closed import unit
 from relatum.progress import Report
 from relatum.ridge import Ridge
 from relatum.train.feed import asked, tuned_now
@@ -19,8 +20,8 @@ from relatum.train.step import examine
 from relatum.words import Words
 
 TEXTS = 4096  # relation texts that are known, at most
-# by text: the place of its relation, what it means, and whether it is that of a group
-Known = dict[str, tuple[int, Ask, bool]]
+# by text: the place of its relation, all that it means, and whether it is that of a group
+Known = dict[str, tuple[int, list[Ask], bool]]
 
 
 @torch.no_grad()
@@ -36,16 +37,27 @@ def fit_closed_forms(run: Run, report: Report) -> None:
         return
     step = -(-len(run.items) // SEEN)  # an even sample of the many
     tokens, known, texts = _tokens(run, step), *_known(run)
-    counts = torch.zeros(len(known), len(tokens))
-    for row, (_, ask, _) in enumerate(known.values()):
-        counts[row] = torch.from_numpy(sparse.csr_array(ask.links > 0).sum(0)[::step])
     narrow = torch.tensor([is_narrow for *_, is_narrow in known.values()], dtype=torch.bool)
+    members = torch.zeros(len(known), len(tokens), dtype=torch.bool)
     if words is not None and known:
+        counts = _counts(known, step, len(tokens))
         words.fit(tokens.text, texts, counts, has_narrow=bool(narrow.any()))
+        members = counts > 0
+        del counts  # it may be large
     if ridge is not None and has_ridge:
         _fit_ridge(run, ridge, tokens, known, texts, step, report)
-        if words is not None and traits is not None and known:
-            traits.fit(ridge.wanted(tokens), words.mean, texts, narrow, counts > 0)
+        if words is not None and traits is not None:
+            mean = words.mean if words.is_fitted else unit(texts).mean(0, keepdim=True)
+            traits.fit(ridge.wanted(tokens), mean, texts, narrow, members)
+
+
+def _counts(known: Known, step: int, items: int) -> Float[Tensor, "texts items"]:
+    """Return how many links, as each text means them, lead to each item that is seen."""
+    counts = torch.zeros(len(known), items)
+    for row, (_, asks, _) in zip(counts, known.values(), strict=True):
+        for ask in asks:
+            row += torch.from_numpy(sparse.csr_array(ask.links > 0).sum(0)[::step])
+    return counts
 
 
 def _fit_ridge(
@@ -71,13 +83,14 @@ def _fit_ridge(
 
 
 def _known(run: Run) -> tuple[Known, Float[Tensor, "texts width"]]:
-    """Return the texts that may be asked in training, and their vectors."""
+    """Return the texts that may be asked in training, and their vectors; relations' go first."""
     known: Known = {}
-    for place, theme in enumerate(run.themes[:-1] if run.config.model.conditioned else (), 1):
-        for asks, is_narrow in ((theme.whole, False), (theme.groups, True)):
-            for ask in asks:
-                if ask.text is not None and len(known) < TEXTS:
-                    known.setdefault(ask.text, (place, ask, is_narrow))
+    themes = list(enumerate(run.themes[:-1] if run.config.model.conditioned else (), 1))
+    whole = [(place, ask, False) for place, theme in themes for ask in theme.whole]
+    groups = [(place, ask, True) for place, theme in themes for ask in theme.groups]
+    for place, ask, is_narrow in (*whole, *groups):
+        if ask.text is not None and (ask.text in known or len(known) < TEXTS):
+            known.setdefault(ask.text, (place, [], is_narrow))[1].append(ask)
     parts = [part.pooled for text in known if (part := asked(run, text)) is not None]
     width = run.validation_tokens.text.pooled.shape[1]
     return known, torch.cat(parts).float().cpu() if parts else torch.zeros(0, width)
