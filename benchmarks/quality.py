@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sentence_transformers import SentenceTransformer, losses
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import losses
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
