@@ -210,3 +210,20 @@ def test_training_learns_it_from_the_groups_that_have_texts(
         found = found @ traits.pull(model.relation_parts([text]).pooled)[0]
         red = torch.tensor([item.metadata["colour"] == "red" for item in items])
         assert found[red].mean() > found[~red].mean() + 1
+
+
+def test_pictures_alone_have_traits_too(
+    catalogue: Catalogue, settings: Settings, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts are centred by those of the relations, where no item has one."""
+    monkeypatch.setattr(room, "FEW", 2)
+    items = tuple(replace(item, text=None) for item in catalogue.items if item.image is not None)
+    model = train(replace(catalogue, items=items), settings(), cache=cache)
+    assert isinstance(model.conditioner, Conditioner)
+    traits = model.conditioner.traits
+    assert traits.is_fitted and not model.conditioner.words.is_fitted and traits.mean.any()
+    new = model.relation_parts(["both are big", "have the same size"])
+    told, untold = traits.pull(new.pooled).norm(dim=-1)
+    assert told > 0 and untold < told
+    lengths = torch.from_numpy(model.embed(items[:4], "both are big")).norm(dim=-1)
+    assert torch.allclose(lengths, torch.ones(4), atol=1e-5)
