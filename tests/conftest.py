@@ -19,8 +19,9 @@ from transformers import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from relatum import Config
+from relatum import Config, Model, train
 from relatum.catalogue import Catalogue
+from relatum.conditioner import Conditioner
 
 torch.set_num_threads(1)  # the models are tiny: threads would only wait for one another
 os.environ["OMP_NUM_THREADS"] = "1"  # the same for programs that the tests start
@@ -156,6 +157,15 @@ def tiny_siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 Settings = Callable[..., Config]
+
+
+def train_hinted(catalogue: Catalogue, config: Config, folder: Path, cache: Path) -> Model:
+    """Train a model whose few groups' texts tell of new ones, which takes more as a rule."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("relatum.traits.FEW", 2)
+        model = train(catalogue, config, folder, cache=cache)
+    assert isinstance(model.conditioner, Conditioner) and model.conditioner.traits.is_fitted
+    return model
 
 
 @pytest.fixture(scope="session")

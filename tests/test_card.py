@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import distributed
 
-from conftest import Settings
+from conftest import Settings, train_hinted
 from processes import together
 from relatum import Catalogue, Model, train
 from relatum.checkpoint import read_tensors
@@ -121,10 +121,9 @@ def test_a_stopped_training_goes_on_and_the_model_is_whole(
 
 
 def test_a_conditioner_may_be_moved(
-    catalogue: Catalogue, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    catalogue: Catalogue, settings: Settings, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("relatum.traits.FEW", 2)
-    model = train(catalogue, settings(), cache=tmp_path)
+    model = train_hinted(catalogue, settings(), tmp_path / "run", tmp_path)
     tokens = model.encode(list(catalogue.items), cache=tmp_path)
     texts = [*(relation.text for relation in catalogue.relations), "both are big"]
     here = model.condition_many(tokens, texts), model.condition(tokens, texts[0]).both

@@ -17,10 +17,9 @@ from huggingface_hub import HfApi
 from torch import Tensor
 
 import relatum.export.hub as hub
-from conftest import COLOURS, Settings
+from conftest import COLOURS, Settings, train_hinted
 from relatum import Item, Model, RelatumError, train
 from relatum.catalogue import Catalogue
-from relatum.conditioner import Conditioner
 from relatum.encoders import forward_items
 from relatum.export import export_vectors, from_pretrained, push_to_hub, save_pretrained
 from relatum.export.mteb import MtebEncoder
@@ -49,11 +48,8 @@ def folder_of(
     catalogue: Catalogue, settings: Settings, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("export") / "model"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("relatum.traits.FEW", 2)
-        chosen = settings(training__steps=3, training__validate_every=3)
-        model = train(catalogue, chosen, folder, cache=cache)
-    assert isinstance(model.conditioner, Conditioner) and model.conditioner.traits.is_fitted
+    config = settings(training__steps=3, training__validate_every=3)
+    train_hinted(catalogue, config, folder, cache)
     return folder
 
 

@@ -10,10 +10,9 @@ from torch import nn
 
 import relatum.encoders.encode as encode_room
 import relatum.export.onnx as onnx_room
-from conftest import Settings
+from conftest import Settings, train_hinted
 from paper import CARD, paper_card
 from relatum import Catalogue, Model, Store, evaluate, train
-from relatum.conditioner import Conditioner
 from relatum.encoders.encoder import device_of
 from relatum.export.onnx import export_onnx
 from relatum.export.vectors import embed_inputs
@@ -28,10 +27,7 @@ def folder_of(
     catalogue: Catalogue, settings: Settings, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("paper") / "model"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("relatum.traits.FEW", 2)
-        model = train(catalogue, settings(**SPLIT), folder, cache=cache)
-    assert isinstance(model.conditioner, Conditioner) and model.conditioner.traits.is_fitted
+    train_hinted(catalogue, settings(**SPLIT), folder, cache)
     return folder
 
 
