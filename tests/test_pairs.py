@@ -164,3 +164,26 @@ def test_classes_are_found_by_probe_and_by_text(catalogue: Catalogue) -> None:
         conditioned=False,
     )
     assert found.probed.mean() == found.nearest.mean() == 1.0 > found.commonest
+
+
+def test_classes_are_what_is_wanted_where_items_ask_under_a_relation(catalogue: Catalogue) -> None:
+    def vectors(asked: Participants, direction: Direction | None) -> tuple[Vectors, Vectors]:
+        numbers = torch.tensor(
+            [int(str(item.metadata.get("colour", item.text))[1:]) for item in asked.items]
+        )
+        made, turned = (functional.one_hot((numbers + by) % 10, 10).float() for by in (0, 1))
+        ends = (made, made) if direction is None else (turned, made.roll(1, dims=1))
+        sources, targets = (Vectors(end, end, end) for end in ends)
+        return sources, targets
+
+    train, test = catalogue.items[:80], catalogue.items[80:]
+    named = class_texts(train, "colour")
+    found = classify(
+        Contestant("asks in another way than it is found", vectors),
+        Participants(train, blank(80)),
+        Participants(test, blank(40)),
+        Participants(named, blank(len(named))),
+        "colour",
+        conditioned=True,
+    )
+    assert found.nearest.mean() == 1.0

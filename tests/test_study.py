@@ -133,7 +133,7 @@ def test_the_command_hands_on_what_it_is_told(
         told.update(options)
         raise ConfigError("stopped")
 
-    monkeypatch.setattr("relatum.cli.models.study", stop)
+    monkeypatch.setattr("relatum.study.study", stop)
     words = ["study", "domain", str(folder), "-o", str(tmp_path), "--trained-on", "survival"]
     result = CliRunner().invoke(app, [*words, "--method", "gate", "--seeds", "2"])
     assert result.exit_code and told["trained_on"] == "survival"

@@ -1,13 +1,19 @@
 """Relation-conditioned multimodal representation learning: one vector for each relation."""
 
-from relatum.catalogue import Catalogue, validate
-from relatum.config import Config
-from relatum.errors import RelatumError
-from relatum.evaluate import Report, evaluate
-from relatum.items import Item
-from relatum.model import Model
-from relatum.store import Store
-from relatum.train import train
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relatum.catalogue import Catalogue, validate
+    from relatum.config import Config
+    from relatum.errors import RelatumError
+    from relatum.evaluate import Report, evaluate
+    from relatum.items import Item
+    from relatum.model import Model
+    from relatum.store import Store
+    from relatum.train import train
 
 __version__ = "0.1.0"
 
@@ -23,3 +29,36 @@ __all__ = [
     "train",
     "validate",
 ]
+
+_ROOMS = {
+    "Catalogue": "catalogue",
+    "Config": "config",
+    "Item": "items",
+    "Model": "model",
+    "RelatumError": "errors",
+    "Report": "evaluate",
+    "Store": "store",
+    "evaluate": "evaluate",
+    "train": "train",
+    "validate": "catalogue",
+}
+
+
+class _Package(ModuleType):
+    """Loads what it exports at its first use: torch and transformers take seconds.
+
+    `train` and `evaluate` are rooms too; here these names are the functions, whichever was loaded
+    first.
+    """
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401
+        found = super().__getattribute__("__dict__").get(name)
+        if name in _ROOMS and (found is None or isinstance(found, ModuleType)):
+            return getattr(import_module(f"relatum.{_ROOMS[name]}"), name)
+        return super().__getattribute__(name)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *_ROOMS]
+
+
+sys.modules[__name__].__class__ = _Package

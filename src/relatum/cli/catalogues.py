@@ -3,14 +3,12 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
-from relatum.catalogue import examine
-from relatum.catalogue.examine import counts, problems_page
 from relatum.cli.options import (
+    FILES,
     AsJson,
     Cache,
     CatalogueName,
@@ -20,11 +18,10 @@ from relatum.cli.options import (
     print_json,
 )
 from relatum.disk import write_file
-from relatum.encoders import cache_folder
-from relatum.prepare import KINDS, Settings, column_names, prepare
 from relatum.progress import bars
-from relatum.relations import Plan, Writer, mine
-from relatum.relations.report import headline
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @app.command("validate")
@@ -35,6 +32,9 @@ def validate_command(
     seed: Annotated[int, typer.Option(help="Draws the split searched for copies.")] = 0,
 ) -> None:
     """List everything wrong or doubtful about a catalogue; exit code 2 if there is an error."""
+    from relatum.catalogue import examine
+    from relatum.catalogue.examine import counts, problems_page
+
     problems = examine(catalogue, seed=seed)
     if html is not None:
         write_file(html, problems_page(catalogue, problems).encode())
@@ -51,7 +51,7 @@ def validate_command(
 
 @app.command("prepare")
 def prepare_command(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help=", ".join(KINDS))],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=", ".join(FILES))],
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A file, or a folder of them.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The catalogue to write.")],
     column: Annotated[
@@ -68,6 +68,9 @@ def prepare_command(
     as_json: AsJson = False,
 ) -> None:
     """Make a catalogue from the files of a shop or a data set; repeat to go on after a stop."""
+    from relatum.prepare import Settings, column_names, prepare
+    from relatum.relations import Plan
+
     settings = Settings(
         columns=column_names(column or ()),
         baskets=baskets,
@@ -113,6 +116,10 @@ def mine_command(
     as_json: AsJson = False,
 ) -> None:
     """Mine relations from metadata, baskets and copies; writes tables and a noise report."""
+    from relatum.encoders import cache_folder
+    from relatum.relations import Plan, Writer, mine
+    from relatum.relations.report import headline
+
     settings = Plan.load(plan) if plan is not None else None
     writer = None
     if llm_url is not None or dry_run:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from relatum.cli.options import Cache, CatalogueName, ModelFolder, SkipBad, app, load, out
-from relatum.export import export_vectors, from_pretrained, push_to_hub, save_pretrained
 from relatum.progress import bars
 
 exports = typer.Typer(help="Write a model for other tools.", no_args_is_help=True)
@@ -22,6 +21,7 @@ def onnx_command(
     measure: Annotated[str | None, typer.Option(help="A catalogue to check and time on.")] = None,
 ) -> None:
     """Write towers and conditioner as ONNX, to be served without torch."""
+    from relatum.export import from_pretrained
     from relatum.export.onnx import export_onnx
 
     items = load(measure, skip_bad=True).items[:64] if measure else ()
@@ -38,6 +38,7 @@ def sentence_command(
     relation: Annotated[str | None, typer.Option(help="Fixed; else the null relation.")] = None,
 ) -> None:
     """Write a folder that SentenceTransformer loads."""
+    from relatum.export import from_pretrained
     from relatum.export.sentence import export_sentence
 
     export_sentence(from_pretrained(model), output, relation)
@@ -54,6 +55,8 @@ def vectors_command(
     cache: Cache = None,
 ) -> None:
     """Write a catalogue's vectors for FAISS, Qdrant or pgvector."""
+    from relatum.export import export_vectors, from_pretrained
+
     loaded, items = from_pretrained(model), load(catalogue, skip_bad=skip_bad).items
     with bars() as report:
         names = export_vectors(loaded, items, output, relation or (), cache=cache, report=report)
@@ -69,6 +72,8 @@ def pretrained_command(
     push: Annotated[str | None, typer.Option(help="A hub id: put it there too.")] = None,
 ) -> None:
     """Write a model with its card to a folder, and to the hub."""
+    from relatum.export import from_pretrained, push_to_hub, save_pretrained
+
     loaded = from_pretrained(model)
     save_pretrained(loaded, output, report=report, licence=licence)
     out.print(f"the model and its card are in {output}")

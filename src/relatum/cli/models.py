@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from relatum.bulk.embed import SHARD, embed_folder
-from relatum.bulk.folder import write_parquet
-from relatum.bulk.workers import on_ray
 from relatum.cli.options import (
+    SHARD,
+    STUDIES,
     AsJson,
     Cache,
     CatalogueName,
@@ -21,17 +20,8 @@ from relatum.cli.options import (
     out,
     print_json,
 )
-from relatum.config import Config
-from relatum.distributed import is_first
 from relatum.errors import RelatumError
-from relatum.evaluate import evaluate
-from relatum.model import Model
 from relatum.progress import bars
-from relatum.store.rows import vector_column
-from relatum.study import KINDS as STUDIES
-from relatum.study import Kind as Study
-from relatum.study import study
-from relatum.train import train
 
 
 @app.command("train")
@@ -51,8 +41,13 @@ def train_command(
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a catalogue."""
+    from relatum.config import Config
+
     settings = Config.load(config, sets or ())
     found = load(catalogue, skip_bad=skip_bad)
+    from relatum.distributed import is_first  # torch takes seconds: what is wrong is said before
+    from relatum.train import train
+
     try:
         with bars() as report:
             model = train(
@@ -83,6 +78,9 @@ def evaluate_command(
     as_json: AsJson = False,
 ) -> None:
     """Judge a model beside its baselines; writes report.json, report.md and report.html."""
+    from relatum.evaluate import evaluate
+    from relatum.model import Model
+
     loaded = Model.load(model)
     found = load(catalogue, skip_bad=skip_bad)
     with bars() as progress:
@@ -111,10 +109,12 @@ def study_command(
     cache: Cache = None,
 ) -> None:
     """Compare many methods over several seeds; what is done already is not done again."""
-    names: dict[str, Study] = {one: one for one in STUDIES}
+    from relatum.study import KINDS, Kind, study
+
+    names: dict[str, Kind] = {one: one for one in KINDS}
     chosen = names.get(kind)
     if chosen is None:
-        raise RelatumError(f"unknown study {kind!r}", fix=f"expected one of {', '.join(STUDIES)}")
+        raise RelatumError(f"unknown study {kind!r}", fix=f"expected one of {', '.join(KINDS)}")
     if min(seeds, jobs) < 1:
         raise RelatumError(f"expected at least 1, got {seeds} seeds and {jobs} jobs")
     with bars() as report:
@@ -154,6 +154,12 @@ def embed_command(
     cache: Cache = None,
 ) -> None:
     """Write the items' vectors under a relation: columns id and vector; a folder can be resumed."""
+    from relatum.bulk.embed import embed_folder
+    from relatum.bulk.folder import write_parquet
+    from relatum.bulk.workers import on_ray
+    from relatum.model import Model
+    from relatum.store.rows import vector_column
+
     if modality not in ("image", "text", "both"):
         raise RelatumError(f"expected image, text or both, got {modality!r}", where="--modality")
     if engine not in ("local", "ray"):

@@ -8,12 +8,13 @@ This file knows no command.
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from relatum.catalogue import Catalogue
+if TYPE_CHECKING:
+    from relatum.catalogue import Catalogue
 
 app = typer.Typer(
     help="Relation-conditioned multimodal representations: train, judge, index, search.",
@@ -22,6 +23,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 out = Console()
+# what rooms say too, here so that help need not wait for torch
+STUDIES = ("rivals", "ablations", "beta", "curve", "unseen", "groups", "domain")
+FILES = ("table", "folder", "datasets", "webdataset", "amazon-2018", "amazon-2023", "goodreads")
+FILES += ("merchant", "shopify")
+SHARD = 10_000
+
 SOURCE = "A catalogue folder, or the built-in furniture or survival."
 
 CatalogueName = Annotated[str, typer.Argument(metavar="CATALOGUE", help=SOURCE)]
@@ -38,8 +45,10 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
 
-def load(source: str, *, skip_bad: bool, pictures: bool = True) -> Catalogue:
+def load(source: str, *, skip_bad: bool, pictures: bool = True) -> "Catalogue":
     """Load a catalogue, saying what was left out."""
+    from relatum.catalogue import Catalogue
+
     catalogue = Catalogue.load(source, skip_bad=skip_bad, pictures=pictures)
     for problem in catalogue.left_out:
         sys.stderr.write(f"left out: {problem}\n")

@@ -4,12 +4,11 @@ import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from relatum.bulk.folder import Embeddings
 from relatum.cli.options import (
     AsJson,
     Cache,
@@ -22,10 +21,10 @@ from relatum.cli.options import (
     print_json,
 )
 from relatum.errors import RelatumError
-from relatum.model import Model
 from relatum.progress import bars
-from relatum.quickstart import quickstart
-from relatum.store import Hit, Store
+
+if TYPE_CHECKING:
+    from relatum.store import Hit
 
 
 @app.command("index")
@@ -41,6 +40,10 @@ def index_command(
     as_json: AsJson = False,
 ) -> None:
     """Fill a store with a catalogue's items; the same command goes on where it was stopped."""
+    from relatum.bulk.folder import Embeddings
+    from relatum.model import Model
+    from relatum.store import Store
+
     loaded = Model.load(model)
     found, read = load(catalogue, skip_bad=skip_bad, pictures=shards is None), None
     if shards is not None:
@@ -92,6 +95,8 @@ def search_command(
     if k < 1:
         raise RelatumError(f"expected at least 1, got {k}", where="-k")
     examples = [_pair(one) for one in example or ()]
+    from relatum.store import Store
+
     hits = Store.open(store).search(
         item=item,
         text=text,
@@ -137,7 +142,7 @@ def _weights(texts: list[str]) -> str | dict[str, float] | None:
     return next(iter(weights)) if list(weights.values()) == [1.0] else weights
 
 
-def _hits_table(hits: list[Hit], relation: list[str] | None, *, explain: bool) -> Table:
+def _hits_table(hits: "list[Hit]", relation: list[str] | None, *, explain: bool) -> Table:
     table = Table(
         title=f"under {', '.join(map(repr, relation))}" if relation else "under no relation"
     )
@@ -166,6 +171,7 @@ def serve_command(
     """Serve a store over HTTP, with a page to look around in."""
     try:
         from relatum.serve import serve
+        from relatum.store import Store
     except ModuleNotFoundError as error:
         fix = "pip install 'relatum[serve]'"
         raise RelatumError(f"serving needs the package {error.name}", fix=fix) from error
@@ -180,6 +186,8 @@ def quickstart_command(
     cache: Cache = None,
 ) -> None:
     """Run all of it on the built-in furniture: encode, train, evaluate, index, search."""
+    from relatum.quickstart import quickstart
+
     with bars() as report:
         done = quickstart(output, report=report, cache=cache)
     out.print(done.terminal())

@@ -57,15 +57,16 @@ def classify(
     """Find the class of each test item by a probe on training items, and by the nearest text.
 
     `texts` are items of a text alone, one a class in the order of `class_texts`. With
-    `conditioned`, all are seen under "have the same <column>", a relation never trained on.
+    `conditioned`, items ask under "have the same <column>", a relation never trained on, and the
+    class texts are what is wanted, as in a search.
     """
     classes = _classes(train.items, column)
     text = f"have the same {column.replace('_', ' ')}"
     relation = Direction(column, text, text) if conditioned else None
     known, wanted = _labelled(train.items, column, classes), _labelled(test.items, column, classes)
     seen, asked, named = (
-        functional.normalize(contestant.ends(side, relation)[0], dim=-1).numpy()
-        for side in (train, test, texts)
+        functional.normalize(contestant.ends(side, relation)[end], dim=-1).numpy()
+        for side, end in ((train, 0), (test, 0), (texts, 1))
     )
     labels = np.array([classes.index(str(train.items[row].metadata[column])) for row in known])
     truth = np.array([classes.index(str(test.items[row].metadata[column])) for row in wanted])

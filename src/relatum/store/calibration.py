@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
+from jaxtyping import Float
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from relatum.batch import Tokens
 from relatum.catalogue import Catalogue, as_asked, directions, linked
@@ -21,7 +23,11 @@ from relatum.scores import compare
 from relatum.store.columns import clean
 
 ITEMS = 600  # validation items at most: 360,000 pairs under each relation
-PAIRS = 4_000_000  # of all relations together that are fitted at once, at most
+BINS = 256  # of scores, that a relation's pairs are counted in
+PRIOR = 4.0  # slopes of relations deviate from the common one by a share of 1 / PRIOR
+
+
+Counts = Float[np.ndarray, "3 bins"]  # of each bin of scores: their mean, its pairs, its links
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,9 @@ def calibrate(
 ) -> Calibration:
     """Fit on all pairs of the validation items: Platt scaling, so probability rises with score.
 
-    A relation without links among them takes the line of all pairs; so does the text of no known
-    relation, which makes it too sure of itself where the model generalises badly.
+    A few links say little of how fast it rises; so slopes are drawn to that of all pairs, by a
+    normal prior. A relation without links among them takes the line of all pairs; so does the text
+    of no known relation, which makes it too sure of itself where the model generalises badly.
     """
     held_out = set(model.split.validation) if model.split else set()
     items = [item for item in catalogue.items if item.id in held_out][:ITEMS]
@@ -86,39 +93,58 @@ def calibrate(
     plain = model.condition(tokens, None)
     rows = {item.id: row for row, item in enumerate(items)}
     pairs = ~np.eye(len(items), dtype=bool)
-    known: dict[str, tuple[float, float] | None] = {}
-    some: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    counted: dict[str, Counts] = {}
     any_link = np.zeros(pairs.sum(), dtype=bool)
     ways = [way for way in directions(model.relations) if _has(catalogue, way.relation)]
-    share = PAIRS / max(len(ways) * len(any_link), 1)
-    is_kept = np.random.default_rng(0).random(len(any_link)) < share
     for done, way in enumerate(ways, 1):
-        links = as_asked(linked(catalogue, way.relation, rows), way).toarray() > 0
+        links = as_asked(linked(catalogue, way.relation, rows), way).toarray()[pairs] > 0
         asked = model.condition(tokens, way.text)
-        scores, are_linked = compare(asked, plain, "both").numpy()[pairs], links[pairs]
-        known[way.text] = _line(scores, are_linked)
-        some[way.text] = scores[is_kept], are_linked[is_kept]
-        any_link |= are_linked
+        counted[way.text] = count_scores(compare(asked, plain, "both").numpy()[pairs], links)
+        any_link |= links
         report("calibrate", done, len(ways), "")
-    if not known:
+    if not counted:
         return Calibration()
-    scores, are_linked = map(np.concatenate, zip(*some.values(), strict=True))
-    known[""] = _line(compare(plain, plain, "both").numpy()[pairs], any_link)
-    lines = {text: line for text, line in known.items() if line}
-    return Calibration(lines, _line(scores, are_linked))
+    others = fit_line(np.concatenate([*counted.values()], axis=1))
+    counted[""] = count_scores(compare(plain, plain, "both").numpy()[pairs], any_link)
+    fitted = {text: fit_line(one, others) for text, one in counted.items()}
+    return Calibration({text: line for text, line in fitted.items() if line}, others)
 
 
 def _has(catalogue: Catalogue, relation: str) -> bool:
     return any(known.id == relation for known in catalogue.relations)
 
 
-def _line(scores: np.ndarray, links: np.ndarray) -> tuple[float, float] | None:
-    """Fit log-odds; None where all pairs are alike. A falling line is made level."""
-    if links.all() or not links.any():
+def count_scores(scores: np.ndarray, links: np.ndarray) -> Counts:
+    """Return the mean score of each bin of scores, its pairs and its links."""
+    edges = np.linspace(scores.min(), scores.max(), BINS + 1)[1:-1]
+    bins = np.digitize(scores, edges)
+    pairs, sums, linked = (np.bincount(bins, of, BINS) for of in (None, scores, links))
+    some = pairs > 0
+    return np.stack([sums[some] / pairs[some], pairs[some], linked[some]])
+
+
+def fit_line(
+    counts: Counts, common: tuple[float, float] | None = None
+) -> tuple[float, float] | None:
+    """Fit log-odds; None where all pairs are alike. A falling line is made level.
+
+    With `common`, the line of all pairs, slopes have a normal prior about its slope.
+    """
+    scores, pairs, links = counts
+    share = float(links.sum() / pairs.sum())
+    if share in (0.0, 1.0):
         return None
-    fitted = LogisticRegression(C=1e4).fit(scores[:, None], links)
-    slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-    if slope > 0:
-        return slope, offset
-    share = float(links.mean())
-    return 0.0, math.log(share / (1 - share))
+    start = math.log(share / (1 - share))
+    centre, precision = 0.0, 1e-4
+    if common is not None and common[0] > 0:
+        centre, precision = common[0], (PRIOR / common[0]) ** 2
+
+    def cost(line: np.ndarray) -> tuple[float, np.ndarray]:
+        odds = line[0] * scores + line[1]
+        off = pairs * expit(odds) - links
+        value = (pairs * np.logaddexp(0, odds) - links * odds).sum()
+        value += precision / 2 * (line[0] - centre) ** 2
+        return value, np.array([off @ scores + precision * (line[0] - centre), off.sum()])
+
+    slope, offset = minimize(cost, [centre, start - centre * scores.mean()], jac=True).x.tolist()
+    return (slope, offset) if slope > 0 else (0.0, start)
