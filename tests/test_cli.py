@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from rich.table import Table
 from typer.testing import CliRunner
 
 from conftest import write_catalogue
 from relatum import Config
-from relatum.cli import app, main
+from relatum.cli import app, main, options
 
 SETS = ("tokens.hidden=16", "model.dim=16", "training.steps=5", "training.pool_size=12")
 
@@ -65,6 +66,10 @@ def test_the_steps_follow_one_another(
     assert code == 0 and len(hits) == 3 and hits[0]["rank"] == 1
     code, out, _ = run(capsys, *words[:-3], "--relation", "are of the same colour")
     assert code == 0 and "rank" in out
+    table = Table("id")
+    table.add_row(300 * "x")
+    options.out.print(table)
+    assert 300 * "x" in capsys.readouterr().out  # no terminal: nothing is cut off
     vectors = tmp_path / "vectors.parquet"
     code, _, _ = run(capsys, "embed", model, shapes, "-o", vectors, "--relation", "is", keep)
     assert code == 0 and pq.read_table(vectors).num_rows == 96

@@ -15,12 +15,12 @@ from relatum.catalogue import Catalogue, Direction, Group, Link, Relation, Split
 from relatum.checkpoint import MANIFEST
 from relatum.config import Config
 from relatum.errors import DataError
-from relatum.evaluate import Report, evaluate
+from relatum.evaluate import Report, evaluate, notes
 from relatum.evaluate.baselines import FROZEN, constant_method, frozen_method, wrong_directions
 from relatum.evaluate.plots import draw_bars, place, spread_apart
 from relatum.evaluate.report import show
 from relatum.evaluate.sections import ask
-from relatum.evaluate.summary import Number
+from relatum.evaluate.summary import FEW, Number
 from relatum.items import Item
 from relatum.model import Model
 from relatum.protocols.retrieval import METRICS
@@ -246,6 +246,23 @@ def test_html_stands_alone_and_follows_the_reader(report: Report) -> None:
     assert "are &lt;painted&gt; in the same colour" in page and "<painted>" not in page
     assert "What to keep in mind" in page and "$" not in page
     assert "data:image/png;base64," in page  # the items' pictures on the map
+
+
+def test_directions_of_few_queries_are_named(report: Report, catalogue: Catalogue) -> None:
+    first, *rest = report.sections[0].relations
+    some = [replace(first, queries=3), *(replace(one, queries=99) for one in rest)]
+    main = replace(report.sections[0], relations=some)
+    told = replace(report, sections=[main]).headline()
+    assert told.endswith(f"; 1 of {len(some)} directions have fewer than {FEW} queries.")
+    asked = notes.Tested([], [], "some")
+    told_of = notes.write_notes(report.facts, catalogue, asked, [main])
+    (note,) = [note for note in told_of if "count as much" in note]
+    mean = 100 * np.mean([one.numbers["conditioned"]["hit@5"].value for one in rest])
+    assert f"{first.name} (3). Without them" in note and f"{mean:.1f} / " in note
+    many = replace(main, relations=[replace(one, queries=99) for one in some])
+    told_of = notes.write_notes(report.facts, catalogue, asked, [many])
+    assert not any("count as much" in note for note in told_of)
+    assert "directions" not in replace(report, sections=[many]).headline()
 
 
 def test_the_headline_is_one_sentence_with_numbers(report: Report) -> None:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from conftest import draw
+from relatum.errors import DataError
 from relatum.prepare import Settings, prepare
 
 Rows = list[dict[str, Any]]
@@ -408,6 +409,13 @@ def test_folder_with_captions_and_labels(source: Path) -> None:
         ("2", None, None, ".jpg"),
         ("lamps/1", "A red lamp", "lamps", ".png"),
     ]
+
+
+def test_a_picture_of_a_kind_that_cannot_be_read_is_named(source: Path) -> None:
+    (source / "1.png").write_bytes(picture("red"))
+    (source / "2.SVG").write_text("<svg/>")
+    with pytest.raises(DataError, match="2.SVG: a .SVG picture cannot be read"):
+        prepare("folder", source, source.parent / "c", settings=Settings(with_relations=False))
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])

@@ -245,6 +245,12 @@ def test_columns_group_by_value_band_list_and_level(source: Source) -> None:
     (tags,) = build(source, Column(column="tags"))
     assert {group.id for group in tags.groups} == set(WORDS[:4])  # "new" covers all: it is left out
     assert tags.relation.text == "have one of the tags in common"
+    assert {group.text for group in tags.groups} == {
+        f"both have {one} in tags" for one in WORDS[:4]
+    }
+    (told,) = build(source, Column(column="tags", group_text="both are about {}, say the tags"))
+    expected = {f"both are about {one}, say the tags" for one in WORDS[:4]}
+    assert {group.text for group in told.groups} == expected
     (level,) = build(source, Column(column="category", depth=2))
     assert {len(group.items) for group in level.groups} == {20}
     (price,) = build(source, Column(column="price", band=10))
@@ -400,6 +406,34 @@ def test_a_plan_is_read_and_a_mistake_is_one_line(tmp_path: Path, shop: Path) ->
     twice = Plan(relations=(Column(column="brand"), Column(column="tags", id="brand")))
     with pytest.raises(ConfigError, match="two mined relations are called 'brand'"):
         mine(shop, twice)
+
+
+def test_a_plan_names_all_keys_that_are_not_there_and_those_that_are() -> None:
+    bad = {"build": "column", "column": "brand", "file": "x", "grup_text": "y"}
+    with pytest.raises(ConfigError, match="relations.1: unknown 'file', 'grup_text'.*group_text"):
+        Plan(relations=({"build": "after"}, bad))  # pyright: ignore[reportArgumentType]
+    told = {"build": "column", "column": "brand", "group_text": "both are one"}
+    with pytest.raises(
+        ConfigError, match="group_text: .*a text with {} where.* got 'both are one'"
+    ):
+        Plan(relations=(told,))  # pyright: ignore[reportArgumentType]
+
+
+def test_a_table_lies_beside_the_plan_or_in_the_catalogue(shop: Path, tmp_path: Path) -> None:
+    told = '[[relations]]\nbuild = "table"\npath = "own.jsonl"\ntext = "fit together"\n'
+    (tmp_path / "plans").mkdir()
+    plan = tmp_path / "plans/plan.toml"
+    plan.write_text(told)
+    link = {"source": "i000", "target": "i009", "weight": 0.5}
+    with pytest.raises(DataError, match="own.jsonl: .*there is no such file beside the plan"):
+        build(Source.open(shop), Plan.load(plan).relations[0])
+    write_rows(shop, "own", [link])
+    (one,) = build(Source.open(shop), Plan.load(plan).relations[0])
+    write_rows(tmp_path / "plans", "own", [{**link, "target": "i008"}])
+    (other,) = build(Source.open(shop), Plan.load(plan).relations[0])
+    (shop / "own.jsonl").unlink()
+    assert [one.links[0].target, other.links[0].target] == ["i009", "i008"]
+    assert other.found == "the table own.jsonl"
 
 
 def test_the_builders_say_what_the_folder_lacks(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from relatum.cli import main
+from relatum.relations.plan import BUILDERS
 from test_relations import write_shop
 
 PAGE = (Path(__file__).parents[1] / "docs/relations.md").read_text()
+SHARED = set.intersection(*(set(one.model_fields) for one in BUILDERS.values()))
 QUICK = ("tokens.hidden=16", "model.dim=16", "training.steps=5", "training.pool_size=12")
 
 
@@ -42,3 +44,11 @@ def test_the_guides_run(
     assert "under 'are bought together'" in shown
     assert re.search(r"Hit@5 of 21: \d\.\d\d", shown)
     assert Path("review.csv").exists() and Path("shop/mined/validation.html").exists()
+
+
+def test_the_guide_lists_every_key_of_a_plan() -> None:
+    for name, builder in BUILDERS.items():
+        for key, field in builder.model_fields.items():
+            of = "all" if key in SHARED else f"`{name}`"
+            assert key == "build" or f"| `{key}` | {of} | " in PAGE, key
+            assert key == "build" or f" | {field.description} |" in PAGE, key

@@ -47,7 +47,7 @@ def test_copies_are_counted_with_examples(shapes: Path) -> None:
     for name in ("i001", "i002"):
         shutil.copy(shapes / "images/i000.png", shapes / f"images/{name}.png")
     found = about(examine(shapes), "share their picture")
-    assert (found.severity, found.count, found.examples) == ("warning", 1, ("i000 = i001 = i002",))
+    assert (found.severity, found.count, found.examples) == ("warning", 3, ("i000 = i001 = i002",))
 
 
 def test_a_copy_is_found_after_scaling_and_compression(tmp_path: Path) -> None:

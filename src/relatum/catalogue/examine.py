@@ -22,7 +22,7 @@ from relatum.catalogue.words import stems
 from relatum.config import SplitConfig
 from relatum.items import Item, image_key
 
-EXAMPLES = 5
+EXAMPLES = 1000  # of what concerns many rows, at most; a terminal shows a few
 SMALL = 20  # linked items: a question offers 20 wrong ones
 LARGE = 0.5  # share of all pairs
 SAME = 0.9  # Jaccard of links
@@ -92,20 +92,23 @@ def _chain(rows: Sequence[int]) -> list[tuple[int, int]]:
 def _alike(copies: _Copies) -> Iterator[Problem]:
     fix = "remove the copies, or leave them: a split keeps them on one side"
     if copies.same:
-        what = f"{sum(map(len, copies.same)):,} items share their picture with another"
-        yield _many("warning", what, "items", copies.names(copies.same), fix)
+        shared = sum(map(len, copies.same))
+        what = f"{shared:,} items share their picture with another"
+        yield _many("warning", what, "items", copies.names(copies.same), fix, count=shared)
     clusters = joined(copies.alike, len(copies.items))
     if clusters:
-        what = f"{sum(map(len, clusters)):,} items have a picture that looks like another's"
+        shared = sum(map(len, clusters))
+        what = f"{shared:,} items have a picture that looks like another's"
         fix = "look at them: variants may be linked, copies removed"
-        yield _many("note", what, "items", copies.names(clusters), fix)
+        yield _many("note", what, "items", copies.names(clusters), fix, count=shared)
     if copies.texts:
+        shared = sum(map(len, copies.texts))
         what = (
-            f"{sum(map(len, copies.texts)):,} items have a text that differs from another's in "
+            f"{shared:,} items have a text that differs from another's in "
             "nothing, or in numbers, sizes and colours"
         )
         fix = "say what tells them apart, or link them as variants"
-        yield _many("note", what, "items", copies.names(copies.texts), fix)
+        yield _many("note", what, "items", copies.names(copies.texts), fix, count=shared)
 
 
 def _leaks(catalogue: Catalogue, copies: _Copies, seed: int) -> Iterator[Problem]:
@@ -119,7 +122,7 @@ def _leaks(catalogue: Catalogue, copies: _Copies, seed: int) -> Iterator[Problem
         found += [f"{name} ~ {seen[0]}" for name in names if seen and name not in train]
     if found:
         what = f"{len(found):,} held-out items have a near-copy among the training items"
-        fix = "remove one of each pair, or make their pictures or texts equal"
+        fix = "look at them; where both are the same thing, remove one"
         yield _many("warning", f"{what} (split seed {seed})", "items", found, fix)
 
 

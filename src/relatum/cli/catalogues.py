@@ -23,6 +23,8 @@ from relatum.progress import bars
 if TYPE_CHECKING:
     import numpy as np
 
+SHOWN = 5  # examples of a problem
+
 
 @app.command("validate")
 def validate_command(
@@ -43,7 +45,9 @@ def validate_command(
     else:
         for problem in problems:
             sys.stdout.write(f"{problem.severity}: {problem}\n")
-            sys.stdout.write("".join(f"    {example}\n" for example in problem.examples))
+            sys.stdout.write("".join(f"    {example}\n" for example in problem.examples[:SHOWN]))
+            if (more := len(problem.examples) - SHOWN) > 0:
+                sys.stdout.write(f"    and {more:,} more: --html FILE or --json lists them\n")
         sys.stdout.write(f"{counts(problems)}\n")
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(2)
@@ -68,7 +72,7 @@ def prepare_command(
     as_json: AsJson = False,
 ) -> None:
     """Make a catalogue from the files of a shop or a data set; repeat to go on after a stop."""
-    from relatum.prepare import Settings, column_names, prepare
+    from relatum.prepare import NONE, Settings, column_names, prepare
     from relatum.relations import Plan
 
     settings = Settings(
@@ -92,7 +96,8 @@ def prepare_command(
     if as_json:
         print_json(asdict(found))
     else:
-        out.print(f"{found.headline()}; next: relatum train {output} -o MODEL", soft_wrap=True)
+        then = f"train {output} -o MODEL" if found.relations != NONE else f"mine {output}"
+        out.print(f"{found.headline()}; next: relatum {then}", soft_wrap=True)
 
 
 @app.command("mine")

@@ -58,7 +58,8 @@ def index_command(
     if as_json:
         print_json({"store": output, "items": len(store)})
     else:
-        out.print(f'{len(store)} items in {output}; next: relatum search {output} --text "a lamp"')
+        then = f"relatum search {output} --item {found.items[0].id}" if found.items else ""
+        out.print(f"{len(store)} items in {output}; next: {then}", soft_wrap=True)
 
 
 @app.command("search")

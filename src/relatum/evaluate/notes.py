@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relatum.catalogue import Catalogue
-from relatum.evaluate.summary import Section
+from relatum.evaluate.summary import FEW, Section
 from relatum.items import Item
 from relatum.model import Model
 from relatum.protocols.questions import NEGATIVES, QUERIES
@@ -69,7 +69,7 @@ def write_notes(
         "Intervals (95 %) draw queries again within each direction. They do not cover another "
         "split or another training run; for that, train with several seeds.",
     ]
-    return [*notes, *_unasked(catalogue, sections)]
+    return [*notes, *_few(main), *_unasked(catalogue, sections)]
 
 
 def write_controls(main: Section, constant: str, gap: float, kept: float) -> list[str]:
@@ -97,6 +97,26 @@ def write_controls(main: Section, constant: str, gap: float, kept: float) -> lis
     if not math.isnan(gap):
         notes.append(f"Modality gap: {gap:.2f} between the mean image and the mean text vector.")
     return notes
+
+
+def _few(main: Section) -> list[str]:
+    """Say what the directions of few queries do to the means."""
+    rest = [one for one in main.relations if one.queries >= FEW]
+    if not main.few or not rest:
+        return []
+    *others, method = rest[0].numbers
+    told: list[str] = []
+    for name in (method, *(name for name in ("unconditioned", "best frozen") if name in others)):
+        means = [
+            100 * sum(one.numbers[name][metric].value for one in rest) / len(rest)
+            for metric in ("hit@5", "other hit@5")
+        ]
+        told.append(f"{means[0]:.1f} / {means[1]:.1f} % {name}")
+    names = ", ".join(f"{one.name} ({one.queries})" for one in main.few)
+    return [
+        f"Directions of fewer than {FEW} queries count as much as others: {names}. Without them, "
+        f"Hit@5 / other relation: {', '.join(told)}."
+    ]
 
 
 def _unasked(catalogue: Catalogue, sections: Sequence[Section]) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from relatum.disk import write_file
 from relatum.evaluate.page import Table, page
-from relatum.evaluate.summary import BY_RELATION, Number, Section
+from relatum.evaluate.summary import BY_RELATION, FEW, Number, Section
 
 TITLES = {
     "hit@5": "Hit@5",
@@ -62,7 +62,8 @@ class Report:
             best = f"{show(metric, main.best(metric))} {main.best_frozen[metric]} (best frozen)"
             told.append(f"{', '.join(parts)}, {best} with negatives {where}")
         asked = f"{main.queries:,} queries among {main.candidates:,} items of {self.catalogue}"
-        return f"Hit@5 of 21 in % on {asked}: {'; '.join(told)}."
+        few = f"{len(main.few)} of {len(main.relations)} directions have fewer than {FEW} queries"
+        return f"Hit@5 of 21 in % on {asked}: {'; '.join(told)}{f'; {few}' * bool(main.few)}."
 
     def to_json(self) -> str:
         """Return everything but the plots; a number that does not exist is null."""

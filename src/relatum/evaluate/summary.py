@@ -18,6 +18,7 @@ from relatum.protocols.retrieval import METRICS, Outcome
 from relatum.scores import Way
 
 BY_RELATION = ("hit@5", "other hit@5", "precision@10")
+FEW = 30  # queries below which a direction says little, and sways the mean
 Groups = list[Float[np.ndarray, " _"]]
 
 
@@ -77,6 +78,11 @@ class Section:
     rows: list[Row]
     differences: list[Difference]
     relations: list[RelationRow]
+
+    @property
+    def few(self) -> list[RelationRow]:
+        """Return the directions of few queries."""
+        return [one for one in self.relations if one.queries < FEW]
 
     def find(self, method: str, way: str = "both") -> Row | None:
         """Return the row of a method compared in a way."""

@@ -16,6 +16,7 @@ from relatum.errors import DataError
 from relatum.prepare.sources import PICTURE, Meter, Record, read_file
 
 CAPTION_LIMIT = 1_000_000  # bytes
+OTHER_PICTURES = (".svg", ".heic", ".avif", ".jxl", ".psd", ".eps")
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
@@ -33,8 +34,14 @@ def read_pictures(root: Path, meter: Meter) -> Iterator[Record]:
             yield from _listed(root, Path(here), table, meter)
             continue
         for name in sorted(files):
-            if PICTURE.fullmatch(name) and not name.startswith("."):
-                yield _captioned(root, Path(here) / name)
+            path = Path(here) / name
+            if name.startswith("."):
+                continue
+            if PICTURE.fullmatch(name):
+                yield _captioned(root, path)
+            elif path.suffix.lower() in OTHER_PICTURES:
+                what, where = f"a {path.suffix} picture cannot be read", str(path.relative_to(root))
+                yield Record(where, {}, what, "save it as PNG or JPEG")
 
 
 def _captioned(root: Path, picture: Path) -> Record:

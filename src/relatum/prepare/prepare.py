@@ -34,6 +34,7 @@ from relatum.relations import Plan, mine
 from relatum.relations.report import headline
 
 FORMAT = 1
+NONE = "no relations were mined"
 ITEMS, BASKETS = 4_000, 200_000  # records in a chunk
 AT_ONCE = 64  # records whose pictures are in memory
 BASKET = pa.schema([("basket", pa.string()), ("item", pa.string()), ("time", pa.int64())])
@@ -65,7 +66,7 @@ class Prepared:
     related: int
     baskets: int
     left_out: dict[str, int]
-    relations: str = "no relations were mined"
+    relations: str = NONE
 
     def headline(self) -> str:
         """Return one line for people."""
@@ -73,7 +74,8 @@ class Prepared:
             f"{count:,} {what}{'s' * (count != 1)}" for what, count in sorted(self.left_out.items())
         )
         bad = f"left out {bad}, see problems.jsonl" if bad else "nothing left out"
-        return f"{self.items:,} items, {self.pictures:,} with a picture; {bad}; {self.relations}"
+        told = self.relations.removesuffix(".")
+        return f"{self.items:,} items, {self.pictures:,} with a picture; {bad}; {told}"
 
 
 def column_names(pairs: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -88,12 +88,13 @@ def build_column(source: Source, settings: Column) -> list[Mined]:
     rng, name = np.random.default_rng(0), settings.column.replace("_", " ")
     clusters = [np.sort(rng.permutation(rows)[: settings.largest]) for rows in fit.values()]
     is_list = any(isinstance(it.metadata.get(settings.column), list) for it in source.items)
-    shared = f"have one of the {name} in common" if is_list and settings.depth is None else ""
-    words = (shared or f"have the same {name}", f"are alike in {name}")
+    words, before = (f"have the same {name}", f"are alike in {name}"), f"both have the {name} {{}}"
+    if is_list and settings.depth is None:
+        words, before = (f"have one of the {name} in common", words[1]), f"both have {{}} in {name}"
     relation = _relation(settings, settings.column, words)
     names = [" in ".join(reversed(key)) for key in fit]
     found = f"equal values of the column {settings.column!r}"
-    return [_grouped(source, settings, relation, clusters, found, names, f"both have the {name}")]
+    return [_grouped(source, settings, relation, clusters, found, names, before)]
 
 
 def _keys(value: object, settings: Column) -> Iterable[tuple[str, ...]]:
@@ -211,7 +212,7 @@ def build_copies(source: Source, settings: Copies) -> list[Mined]:
         found = "texts that are equal but for numbers, sizes and colours"
     clusters = [rows for rows in clusters if len(rows) <= settings.largest]
     names = [items[rows[0]].id for rows in clusters]
-    return [_grouped(source, settings, relation, clusters, found, names, before="")]
+    return [_grouped(source, settings, relation, clusters, found, names, said="")]
 
 
 def build_topics(source: Source, settings: Topics) -> list[Mined]:
@@ -239,13 +240,14 @@ def build_topics(source: Source, settings: Topics) -> list[Mined]:
 
 def build_table(source: Source, settings: Table) -> list[Mined]:
     """Take the links of a table; those of items that the catalogue lacks are left out."""
-    path = source.folder / settings.path
+    path = source.folder / settings.path  # an absolute one stays as it is
     if path.suffix not in (".jsonl", ".csv", ".parquet") or not path.is_file():
         what = "expected a .jsonl, .csv or .parquet file"
-        raise DataError(what, where=path, fix="correct the plan's path")
+        what += "; there is no such file beside the plan or in the catalogue" * (not path.is_file())
+        raise DataError(what, where=settings.path, fix="correct the plan's path")
     if not settings.text or (settings.directed and not settings.inverse):
         what = "links from a table need a text, and an inverse where directed"
-        raise ConfigError(what, where=f"plan, {settings.path}", fix="say what the links mean")
+        raise ConfigError(what, where=f"plan, {path.name}", fix="say what the links mean")
     relation = _relation(settings, path.stem, (), settings.inverse if settings.directed else "")
     problems: list[Problem] = []
     links: dict[tuple[str, str], Link] = {}
@@ -257,7 +259,7 @@ def build_table(source: Source, settings: Table) -> list[Mined]:
             links[ends] = Link(ends[0], relation.id, ends[1], weight)
     if problems:
         raise problems[0].error()
-    return [Mined(relation, (), tuple(links.values()), settings, f"the table {settings.path}")]
+    return [Mined(relation, (), tuple(links.values()), settings, f"the table {path.name}")]
 
 
 def _relation(settings: Builder, name: str, words: Sequence[str], inverse: str = "") -> Relation:
@@ -276,17 +278,17 @@ def _grouped(
     clusters: Sequence[Sequence[int] | np.ndarray],
     found: str,
     names: Sequence[str] | None = None,
-    before: str = "both go with",
+    said: str = "both go with {}",
 ) -> Mined:
-    """Name clusters as given, or by their texts; the name after `before` is the group's text."""
+    """Name clusters as given, or by their texts; a group's text is `said` with its name."""
     if names is None:
         words = [[source.items[row].text or "" for row in rows] for rows in clusters]
         names = [phrase(some) for some in distinguishing_words(words)]
     taken: set[str] = set()
-    groups = []
+    said, groups = settings.group_text or said, []
     for rows, name in zip(clusters, names, strict=True):
         ids = tuple(source.items[row].id for row in rows)
-        text = f"{before} {name}" if before and name else None
+        text = said.replace("{}", name) if said and name else None
         groups.append(Group(relation.id, slug([name], taken), ids, text))
     return Mined(relation, tuple(groups), (), settings, found)
 

@@ -245,7 +245,7 @@ def _line(
         stability=numbers[0],
         lift=numbers[1],
         told=_mean(told, [1] * len(told)),
-        samples=_samples(links, group),
+        samples=_samples(links, one.groups if group is None else (), group),
         proposal="drop" if reason else "accept",
         reason=reason,
     )
@@ -268,9 +268,15 @@ def _told(source: Source, one: Mined, group: Group) -> float:
     return float(np.mean([bool(stems(text) & label) for text in texts]))
 
 
-def _samples(links: Sequence[Link], group: Group | None) -> tuple[str, ...]:
-    """Return some members, or the ends of some links, one after the other."""
+def _samples(
+    links: Sequence[Link], groups: Sequence[Group], group: Group | None
+) -> tuple[str, ...]:
+    """Return some members, or two of some groups, or the ends of some links."""
     rng = np.random.default_rng(0)
+    if groups and not links:
+        some = [groups[place] for place in rng.permutation(len(groups))[: SAMPLES // 2]]
+        drawn = [rng.choice(one.items, size=2, replace=False) for one in some]
+        return tuple(str(name) for pair in drawn for name in pair)
     if group is not None:
         return tuple(group.items[place] for place in rng.permutation(len(group.items))[:SAMPLES])
     drawn = rng.permutation(len(links))[: SAMPLES // 2]

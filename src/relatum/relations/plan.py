@@ -7,9 +7,9 @@ This file does not know how relations are built.
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from relatum.errors import ConfigError
 
@@ -23,6 +23,16 @@ class _Builder(_Settings):
     text: str = Field(default="", description="the relation in plain words; default: a template")
     inverse: str = Field(default="", description="the same from the other end, where directed")
     paraphrases: tuple[str, ...] = Field(default=(), description="other ways to say it")
+    group_text: str = Field(
+        default="", description="text of a group, {} for its name: both are about {}"
+    )
+
+    @field_validator("group_text")
+    @classmethod
+    def _has_place(cls, text: str) -> str:
+        if text and "{}" not in text:
+            raise ValueError("expected a text with {} where the group's name goes")
+        return text
 
 
 class Column(_Builder):
@@ -79,7 +89,7 @@ class Copies(_Builder):
     """Pictures that look the same, or texts that differ in numbers, sizes and colours only."""
 
     build: Literal["copies"] = "copies"
-    by: Literal["image", "text"] = "text"
+    by: Literal["image", "text"] = Field(default="text", description="what is compared")
     largest: int = Field(default=100, ge=2, description="items a group; larger ones are left out")
 
 
@@ -97,11 +107,14 @@ class Table(_Builder):
     """Links from a table: columns `source`, `target`, optional `weight`."""
 
     build: Literal["table"] = "table"
-    path: str = Field(description=".jsonl, .csv or .parquet, seen from the catalogue's folder")
-    directed: bool = False
+    path: str = Field(
+        description=".jsonl, .csv or .parquet, beside the plan or in the catalogue's folder"
+    )
+    directed: bool = Field(default=False, description="true: needs an inverse, and has two ends")
 
 
 Builder = Column | Together | After | Copies | Topics | Table
+BUILDERS = {one.model_fields["build"].default: one for one in get_args(Builder)}
 
 
 class Plan(_Settings):
@@ -118,10 +131,7 @@ class Plan(_Settings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            what = f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
-            raise ConfigError(what, where="plan", fix="docs/relations.md shows a plan") from error
+            raise _wrong(error) from error
 
     @classmethod
     def load(cls, path: Path) -> "Plan":
@@ -132,4 +142,27 @@ class Plan(_Settings):
             reason = getattr(error, "strerror", None) or str(error)
             fix = "correct the file or its name"
             raise ConfigError(f"cannot read the plan: {reason}", where=path, fix=fix) from error
-        return cls(**values)
+        plan = cls(**values)
+        tables = [one for one in plan.relations if isinstance(one, Table)]
+        beside = {one: (path.parent / one.path).absolute() for one in tables}
+        found = {one: place for one, place in beside.items() if place.is_file()}
+        relations = [
+            one.model_copy(update={"path": str(found[one])}) if one in found else one
+            for one in plan.relations
+        ]
+        return plan.model_copy(update={"relations": tuple(relations)})
+
+
+def _wrong(error: ValidationError) -> ConfigError:
+    """Name all keys that no builder has, or else the first thing that is wrong."""
+    errors = error.errors()
+    unknown = [one["loc"] for one in errors if one["type"] == "extra_forbidden"]
+    built = next((str(loc[2]) for loc in unknown if len(loc) > 3), "")
+    if built in BUILDERS:
+        names = ", ".join(repr(str(loc[-1])) for loc in unknown if built in loc)
+        fix = f"{built} takes {', '.join(BUILDERS[built].model_fields)}"
+        return ConfigError(f"relations.{unknown[0][1]}: unknown {names}", where="plan", fix=fix)
+    first = errors[0]
+    name = ".".join(str(part) for part in first["loc"])
+    what = f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+    return ConfigError(what, where="plan", fix="docs/relations.md shows a plan")
