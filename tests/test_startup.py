@@ -27,8 +27,11 @@ def test_every_name_is_what_its_room_calls_so(name: str) -> None:
     assert space[name] is found
 
 
-@pytest.mark.parametrize("words", ["--help", "search --help", "validate nowhere"])
-def test_help_and_the_check_of_a_catalogue_do_not_wait_for_torch(words: str) -> None:
+@pytest.mark.parametrize(
+    "words",
+    ["--help", "search --help", "validate nowhere", "mine nowhere", "prepare table nowhere -o out"],
+)
+def test_what_needs_no_model_does_not_wait_for_torch(words: str) -> None:
     asked = f"import sys; sys.argv[1:] = {words.split()}; from relatum.cli import main\n"
     asked += "try: main()\nexcept SystemExit: pass\n"
     asked += f"print('loaded', *(name for name in {HEAVY} if name in sys.modules))"

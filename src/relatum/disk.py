@@ -17,6 +17,12 @@ from pathlib import Path
 from relatum.errors import RelatumError
 
 
+def cache_folder() -> Path:
+    """Return where what can be made again is kept: `$RELATUM_CACHE`, or the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("RELATUM_CACHE") or Path(home) / "relatum")
+
+
 @contextmanager
 def disk_errors_named(path: Path) -> Iterator[None]:
     """Turn a full disk or a forbidden path under `path` into a `RelatumError`."""

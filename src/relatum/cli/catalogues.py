@@ -17,7 +17,7 @@ from relatum.cli.options import (
     out,
     print_json,
 )
-from relatum.disk import write_file
+from relatum.disk import cache_folder, write_file
 from relatum.progress import bars
 
 if TYPE_CHECKING:
@@ -121,7 +121,6 @@ def mine_command(
     as_json: AsJson = False,
 ) -> None:
     """Mine relations from metadata, baskets and copies; writes tables and a noise report."""
-    from relatum.encoders import cache_folder
     from relatum.relations import Plan, Writer, mine
     from relatum.relations.report import headline
 

@@ -6,7 +6,6 @@ from relatum.encoders.cache import CachedTokens, TokenCache
 from relatum.encoders.dual import Dual
 from relatum.encoders.encode import (
     blank_tokens,
-    cache_folder,
     cache_items,
     encode_items,
     encode_texts,
@@ -35,7 +34,6 @@ __all__ = [
     "Starter",
     "TokenCache",
     "blank_tokens",
-    "cache_folder",
     "cache_items",
     "encode_items",
     "encode_texts",

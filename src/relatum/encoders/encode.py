@@ -7,7 +7,6 @@ This file does not know of relations or models.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from relatum.batch import Part, Tokens
 from relatum.config import TokensConfig
-from relatum.disk import write_file
+from relatum.disk import cache_folder, write_file
 from relatum.encoders.cache import CachedTokens, TokenCache, open_cache
 from relatum.encoders.encoder import SIDES, Encoder, Raw, Side
 from relatum.encoders.joined import Joined, Table
@@ -52,12 +51,6 @@ class _Modality:
     encode: Callable[[Sequence[Any]], Raw]
     pool: Callable[[Raw], Raw]
     reduce: Callable[[Raw], Part]
-
-
-def cache_folder() -> Path:
-    """Return where tokens are kept: `$RELATUM_CACHE`, or `relatum` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("RELATUM_CACHE") or Path(home) / "relatum")
 
 
 @torch.no_grad()

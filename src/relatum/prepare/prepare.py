@@ -18,8 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from relatum.disk import check_place, write_file
-from relatum.encoders import cache_folder
+from relatum.disk import cache_folder, check_place, write_file
 from relatum.errors import ConfigError, DataError
 from relatum.prepare.clean import Unusable
 from relatum.prepare.folders import read_dataset, read_pictures

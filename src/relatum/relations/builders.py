@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
-from sklearn.cluster import HDBSCAN
-from sklearn.decomposition import PCA
 
 from relatum.catalogue import Group, Link, Relation
 from relatum.catalogue.copies import close_pairs, joined, picture_look, same_key, variant_key
@@ -220,6 +218,9 @@ def build_topics(source: Source, settings: Topics) -> list[Mined]:
     vectors = source.vectors.get(settings.vectors)
     if vectors is None:
         return []
+    from sklearn.cluster import HDBSCAN  # takes a second, which nothing else here needs
+    from sklearn.decomposition import PCA
+
     seed = 0 if source.half is None else source.half.seed + 1
     rows = np.random.default_rng(seed).permutation(len(vectors))
     kept = len(rows) if source.half is None else len(rows) * 4 // 5

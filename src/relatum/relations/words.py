@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from relatum.catalogue.words import COMMON, stems
 
@@ -49,6 +48,8 @@ def _shares(texts: Sequence[str]) -> dict[str, float]:
 
 
 def _content(text: str) -> set[str]:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # takes a second
+
     words = re.findall(r"[^\W\d_]{3,}", text.lower())
     return set(words) - COMMON - ENGLISH_STOP_WORDS
 
