@@ -13,7 +13,7 @@ from conftest import Settings
 from relatum import Catalogue, Model, train
 from relatum.batch import Part, Tokens
 from relatum.catalogue import as_asked, directions, linked
-from relatum.conditioner import Conditioner
+from relatum.conditioner import MOST, Conditioner
 from relatum.config import ModelConfig
 from relatum.train import close as close_room
 from relatum.words import MIDDLING, VIEW, Words
@@ -152,6 +152,11 @@ def test_the_conditioner_goes_by_the_words_of_new_texts_alone() -> None:
     assert torch.allclose(after[0], before[0], atol=1e-3)  # a known text asks as it did
     room = after[..., 132:].norm(dim=-1)[:, 1:].amax(1)
     assert room[1] > 0.8 > 0.6 > room[2] and room[0] < 0.05
+    module.words.marks.copy_(torch.tensor([MOST, MOST, 0.0, 0.0]))
+    most = module(tokens, told[1:2]).both
+    module.words.marks.mul_(3)  # more is a guess, and counts for no more
+    assert torch.allclose(module(tokens, told[1:2]).both, most, atol=1e-4)
+    module.words.load_state_dict(WORDS.state_dict())
     wanted = module(tokens, None).both
     assert torch.allclose(wanted.norm(dim=-1), lengths[0], atol=1e-5)
     right = torch.from_numpy(about == 4) & there

@@ -63,7 +63,9 @@ class ModelConfig(_Settings):
         default=32, ge=0, description="of dim, what items' texts say in closed form: 1/12 at most"
     )
     words_weight: float = Field(
-        default=0.4, ge=0, description="how much that counts for each mark of a wholly new text"
+        default=0.4,
+        ge=0,
+        description="how much that counts for a wholly new text, times its mark, 2 at most",
     )
     traits: float = Field(
         default=0.03, ge=0, description="how much groups' texts tell of a new text like them"
