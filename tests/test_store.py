@@ -251,7 +251,7 @@ def test_what_is_no_store_is_named(store: Store, tmp_path: Path) -> None:
         ({"item": "i000", "relation": {COLOUR: 0.0}}, "not all 0"),
         ({"item": "i000", "relation": {COLOUR: float("nan")}}, "finite weights"),
         ({"item": "i000", "where": "colour = "}, "Expected: an expression, found: EOF"),
-        ({"item": "i000", "where": "nonsense = 1"}, "No field named nonsense"),
+        ({"item": "i000", "where": "nonsense = 1"}, "no column nonsense; there are id, text, "),
         ({"item": "i000", "where": "size = 'x'"}, "could not convert"),
         ({"item": "i000", "where": "colour"}, "does not return a boolean"),
         ({"item": "i000", "where": ""}, "Expected: an expression"),

@@ -120,6 +120,17 @@ def test_unlinked_items_and_told_labels_are_notes(shapes: Path) -> None:
     assert told.severity == "note" and "both are" in told.examples[0]
 
 
+def test_groups_with_the_same_members_are_named_together(shapes: Path) -> None:
+    groups = rows_of(shapes / "groups.jsonl")
+    first = next(group for group in groups if group["relation"] == "colour")
+    write_rows(shapes, "groups", groups)
+    assert not any("share all members" in problem.what for problem in examine(shapes))
+    again = {**first, "group": "again", "text": "share a tint", "items": first["items"][::-1]}
+    write_rows(shapes, "groups", [*groups, again])
+    told = about(examine(shapes), "under 'colour', 2 groups share all members with another")
+    assert told.severity == "note" and told.examples == (f"{first['text']} = share a tint",)
+
+
 def test_neighbours_and_overlap_equal_those_of_the_graph(catalogue: Catalogue) -> None:
     rows = {item.id: row for row, item in enumerate(catalogue.items)}
     sample = sample_rows(len(rows), 10)

@@ -43,6 +43,7 @@ def examine(source: str | Path, *, seed: int = 0) -> list[Problem]:
         *_alike(copies),
         *_leaks(catalogue, copies, seed),
         *_relations(catalogue),
+        *_groups(catalogue),
         *_unlinked(catalogue),
         *_labels(catalogue),
     ]
@@ -152,6 +153,22 @@ def _relations(catalogue: Catalogue) -> Iterator[Problem]:
             what = f"relations {one!r} and {other!r} have {share:.0%} of their links in common"
             fix = "keep one, or make their links differ"
             yield _many("warning", what, "relations", [], fix, count=1, id=other)
+
+
+def _groups(catalogue: Catalogue) -> Iterator[Problem]:
+    """Find groups of a relation that have the same members."""
+    for relation in catalogue.relations:
+        alike: dict[frozenset[str], list[str]] = {}
+        for group in catalogue.groups:
+            if group.relation == relation.id:
+                alike.setdefault(frozenset(group.items), []).append(group.text or group.id)
+        same = [names for names in alike.values() if len(names) > 1]
+        if same:
+            shared = sum(map(len, same))
+            what = f"under {relation.id!r}, {shared:,} groups share all members with another"
+            fix = "keep one of each, or leave them: their pairs are linked once"
+            told = [" = ".join(names[:4]) for names in same]
+            yield _many("note", what, "groups", told, fix, count=shared, id=relation.id)
 
 
 def _unlinked(catalogue: Catalogue) -> Iterator[Problem]:

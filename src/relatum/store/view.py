@@ -20,12 +20,14 @@ from lancedb.table import Table
 from torch import Tensor
 
 from relatum.errors import MissingItemError, StoreError, TableError
+from relatum.store.columns import OURS
 
 INDEX_FROM = 50_000  # rows from which an approximate index is faster than looking at all
 COUNTED = 100_000  # rows looked at to count the values of a column
 PARTITION = 1024  # rows a partition of the index, about
 PROBES = 16  # partitions looked at, at least
 WORDS = 600  # of a filter, strings and listed numbers aside: some longer ones end the process
+HIDDEN = {*OURS} - {"id", "text"}  # columns that no filter is meant for
 HOW = "write it like room = 'Kitchen' AND width_cm < 80"
 
 
@@ -171,6 +173,15 @@ def check_filter(where: str) -> None:
         raise StoreError(what, fix=f"write at most {WORDS}; IN (...) may list any number")
 
 
+def _plainly(line: str) -> str:
+    """Say which columns a filter may name, instead of all that LanceDB knows of."""
+    unknown = re.match(r"Schema error: No field named (.+?)\. Valid fields are (.+?)\.*$", line)
+    if unknown is None:
+        return line.rstrip(".")
+    names = [name for name in re.findall(r"`([^`]+)`", unknown[2]) if name not in HIDDEN]
+    return f"no column {unknown[1]}; there are {', '.join(names)}"
+
+
 @contextmanager
 def lance_errors(path: Path | str, where: str | None = None) -> Iterator[None]:
     """Turn what LanceDB says of a filter, or of files it cannot use, into a `StoreError`."""
@@ -183,7 +194,7 @@ def lance_errors(path: Path | str, where: str | None = None) -> Iterator[None]:
         line = re.sub(r", \S+\.rs:\d+:\d+$", "", line)  # the place in LanceDB's own code
         if where is not None and (isinstance(error, ValueError) or "filter expression" in line):
             line = line.split("filter expression to batch: ")[-1].split("Invalid user input: ")[-1]
-            line = line.split("sql parser error: ")[-1].removesuffix(")")
+            line = _plainly(line.split("sql parser error: ")[-1].removesuffix(")"))
             raise StoreError(f"cannot read the filter {where!r}: {line}", fix=HOW) from error
         if not line.startswith(("lance error", "Table ")):
             raise
