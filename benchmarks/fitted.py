@@ -17,6 +17,6 @@ def fit_to_chance(model: Model, tokens: Tokens, texts: list[str]) -> None:
     owners, pooled = torch.arange(1, len(texts) + 1), model.relation_parts(texts).pooled
     head.ridge.fit(tokens, links, pooled, owners)
     counts = torch.stack([torch.from_numpy((each > 0).sum(0)).float() for each in links[1:]])
-    head.words.fit(tokens.text, pooled, counts, has_narrow=True)
     narrow = torch.arange(len(texts)) % 2 == 0  # every second one stands for a group's
+    head.words.fit(tokens.text, pooled, counts, narrow)
     head.traits.fit(head.ridge.wanted(tokens), head.words.mean, pooled, narrow, counts > 0)

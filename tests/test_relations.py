@@ -412,6 +412,11 @@ def test_a_plan_names_all_keys_that_are_not_there_and_those_that_are() -> None:
     bad = {"build": "column", "column": "brand", "file": "x", "grup_text": "y"}
     with pytest.raises(ConfigError, match="relations.1: unknown 'file', 'grup_text'.*group_text"):
         Plan(relations=({"build": "after"}, bad))  # pyright: ignore[reportArgumentType]
+    table = {"build": "table", "path": "x.csv", "column": "brand"}
+    told = "relations.0: unknown 'file', 'grup_text'; relations.1: unknown 'column'; "
+    told += "the plan: unknown 'seeds'; column takes id, .*; table takes id, .*; a plan takes"
+    with pytest.raises(ConfigError, match=told):
+        Plan(relations=(bad, table), seeds=3)  # pyright: ignore[reportArgumentType]
     told = {"build": "column", "column": "brand", "group_text": "both are one"}
     with pytest.raises(
         ConfigError, match="group_text: .*a text with {} where.* got 'both are one'"
@@ -436,9 +441,32 @@ def test_a_table_lies_beside_the_plan_or_in_the_catalogue(shop: Path, tmp_path: 
     assert other.found == "the table own.jsonl"
 
 
+def test_a_misspelt_column_is_refused_and_what_was_mined_stays(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "text": "x", "image": None, "colour": "red"} for n in range(3)]
+    write_rows(tmp_path, "items", [*rows, {"id": "3", "text": "x", "image": None}])
+    mine(tmp_path, Plan(relations=(Column(column="colour", most=1),)))
+    before = (tmp_path / "groups.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match="no item has a column 'color'; there are colour"):
+        mine(tmp_path, Plan(relations=(Column(column="color"),)))
+    with pytest.raises(ConfigError, match="expected numbers in the column 'colour' .*got 'red'"):
+        mine(tmp_path, Plan(relations=(Column(column="colour", band=2),)))
+    assert (tmp_path / "groups.jsonl").read_bytes() == before and before
+
+
+def test_what_is_left_out_is_told(shop: Path, tmp_path: Path) -> None:
+    source = Source.open(shop)
+    links = [("i000", "i009"), ("i000", "i000"), ("i000", "nobody"), ("nobody", "i000")]
+    write_rows(shop, "own", [{"source": one, "target": other} for one, other in links])
+    (table,) = build(source, Table(path="own.jsonl", text="go together"))
+    told = "the table own.jsonl; of 4 rows, 2 name an unknown item and 1 one item twice"
+    assert table.found == told and len(table.links) == 1
+    (column,) = build(source, Column(column="tags"))
+    assert column.found.endswith("; left out as too large: 'new' (80 items)")
+
+
 def test_the_builders_say_what_the_folder_lacks(tmp_path: Path) -> None:
-    write_rows(tmp_path, "items", [{"id": "a", "text": "x", "image": None}])
-    plan = Plan(relations=(Together(), After(), Topics(), Column(column="no")), resamples=1)
+    write_rows(tmp_path, "items", [{"id": "a", "text": "x", "image": None, "kind": "lone"}])
+    plan = Plan(relations=(Together(), After(), Topics(), Column(column="kind")), resamples=1)
     found = mine(tmp_path, plan)
     assert len(found.notes) == 4 and not found.relations
     with pytest.raises(DataError, match="1 vectors for 2 items|2 vectors for 1 items"):

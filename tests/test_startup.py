@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,33 @@ def test_every_name_is_what_its_room_calls_so(name: str) -> None:
     space: dict[str, object] = {}
     exec(f"from relatum import {name}", space)
     assert space[name] is found
+
+
+@pytest.mark.parametrize("load", ["relatum.errors.DataError", "relatum.store.Query"])
+def test_a_room_is_loaded_when_it_is_named(load: str) -> None:
+    asked = f"import relatum; print({load}.__name__); relatum.nothing"
+    made = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=60)
+    assert made.stdout.split() == [load.rsplit(".", 1)[1]]
+    assert made.stderr.endswith("module 'relatum' has no attribute 'nothing'\n")
+
+
+def test_a_function_that_names_the_package_goes_to_another_process() -> None:
+    asked = "import relatum\ndef name(): return relatum.Config.__name__\n"
+    asked += (
+        "import sys; from ray import cloudpickle; sys.stdout.buffer.write(cloudpickle.dumps(name))"
+    )
+    made = subprocess.run([sys.executable, "-c", asked], capture_output=True, timeout=60)
+    there = "import sys, pickle; print(pickle.loads(sys.stdin.buffer.read())())"
+    told = subprocess.run([sys.executable, "-c", there], input=made.stdout, capture_output=True)
+    assert told.stdout == b"Config\n", made.stderr + told.stderr
+
+
+def test_what_is_wrong_with_a_dependency_is_told(tmp_path: Path) -> None:
+    (tmp_path / "transformers").mkdir()
+    (tmp_path / "transformers/__init__.py").write_text("raise AttributeError('no bool8')")
+    asked = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from relatum import Model"
+    made = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=60)
+    assert "cannot load relatum.model: no bool8" in made.stderr
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_the_conditioner_adds_a_hint_to_cosines_and_keeps_their_vectors_at_lengt
     torch.manual_seed(0)
     module = Conditioner(tokens[:2], ModelConfig(dim=48, ridge_dim=SIZE, words_dim=4)).eval()
     module.start(tokens, part(torch.cat([WHOLE, named(0, *NEW)[None]])))
-    module.words.fit(tokens.text, WHOLE, torch.ones(3, count), has_narrow=True)
+    module.words.fit(tokens.text, WHOLE, torch.ones(3, count), torch.arange(3) == 0)
     links = torch.rand(count, count, generator=torch.Generator().manual_seed(0)) < 0.2
     module.ridge = _ridge(tokens, links)
     wanted = module(tokens, None).both

@@ -11,12 +11,13 @@ from torch.nn import functional
 
 from conftest import Settings
 from relatum import Catalogue, Model, train
+from relatum import words as words_room
 from relatum.batch import Part, Tokens
 from relatum.catalogue import as_asked, directions, linked
-from relatum.conditioner import MOST, Conditioner
+from relatum.conditioner import Conditioner
 from relatum.config import ModelConfig
 from relatum.train import close as close_room
-from relatum.words import MIDDLING, VIEW, Words
+from relatum.words import MIDDLING, MOST, VIEW, Words
 
 WIDTH, TOPICS = 24, 6  # the first axes are topics, the last ones say that a text is a relation's
 
@@ -36,6 +37,7 @@ def text(*axes: int) -> Tensor:
 NAMES, AGREES = WIDTH - 1, WIDTH - 2  # "both are made of", "are made of the same"
 SAID, ABOUT = topics(200, 0)
 KNOWN = torch.stack([text(0, NAMES), text(1, NAMES), text(AGREES), text(2, AGREES)])
+NARROW = torch.tensor([True, True, False, False])
 
 
 def part(pooled: Tensor, there: Tensor | None = None) -> Part:
@@ -50,7 +52,7 @@ def wanted_by(about: np.ndarray) -> Tensor:
 
 
 def fitted(module: Words) -> Words:
-    module.fit(part(SAID), KNOWN, wanted_by(ABOUT), has_narrow=True)
+    module.fit(part(SAID), KNOWN, wanted_by(ABOUT), NARROW)
     return module
 
 
@@ -59,21 +61,38 @@ WORDS = fitted(Words(WIDTH, 12))
 
 def test_words_are_worth_what_those_of_known_texts_like_them_are() -> None:
     marks = WORDS.mark(KNOWN)[:, 0]
-    assert marks[:2].min() > 1.5 and marks[2:].max() < 0.3
+    assert marks[:2].min() > 1 > 0.7 > marks[2:].max()
     names, agrees = WORDS.mark(torch.stack([text(4, NAMES), text(4, AGREES)]))[:, 0]
-    assert names > 1 > 0.3 > agrees
-    assert WORDS.mark(-KNOWN).min() >= 0
+    assert names > 1 > agrees and names > agrees + 0.5
+    assert WORDS.mark(-KNOWN).min() >= 0 and WORDS.mark(KNOWN).max() <= MOST
 
 
-def test_where_no_text_names_anything_a_new_one_has_a_middling_mark() -> None:
+def test_a_text_that_is_near_to_some_item_is_worth_more() -> None:
+    """Texts of one kind, some of which name a topic that items have, and others none."""
+    chance = np.random.default_rng(5)
+    said = 0.1 * chance.normal(size=(20, WIDTH))
+    said[:, NAMES] += 1
+    said[:10, :TOPICS] += 2 * np.eye(TOPICS)[np.arange(10) % TOPICS]  # the others name no topic
+    counts = np.ones((20, len(SAID)))
+    counts[:10] = np.arange(10)[:, None] % TOPICS == ABOUT
+    texts = torch.from_numpy(said).float()
+    left, module = torch.arange(20) != 5, Words(WIDTH, 12)
+    module.fit(part(SAID), texts[left], torch.from_numpy(counts)[left].float(), left[left])
+    near, far = module.mark(texts[5:6]).item(), module.mark(texts[15:16]).item()
+    assert near > 1 > 0.5 > far
+    away = Words(WIDTH, 12)
+    away.load_state_dict(module.state_dict())
+    away.sample.neg_()
+    assert away.mark(texts[5:6]).item() < near - 0.5
+
+
+def test_where_no_text_is_a_groups_a_new_one_has_about_a_middling_mark() -> None:
     module, same = Words(WIDTH, 12), torch.ones(1, len(SAID))
-    module.fit(part(SAID), KNOWN[2:3], same, has_narrow=False)
-    known, like, unlike = module.mark(torch.stack([KNOWN[2], text(4, AGREES), text(4, NAMES)]))[
-        :, 0
-    ]
-    assert known < 0.01 and like < 0.1 and unlike.item() == pytest.approx(MIDDLING[0], abs=0.01)
-    module.fit(part(SAID), KNOWN[2:3], same, has_narrow=True)
-    assert module.mark(text(4, NAMES)[None]) < 0.01
+    module.fit(part(SAID), KNOWN[2:3], same, torch.tensor([False]))
+    known, unlike = module.mark(torch.stack([KNOWN[2], text(NAMES)]))[:, 0].tolist()
+    assert known < 0.6 * MIDDLING and unlike == pytest.approx(MIDDLING, abs=0.1)
+    module.fit(part(SAID), KNOWN[2:3], same, torch.tensor([True]))
+    assert module.mark(text(NAMES)[None]) < 0.01
 
 
 def test_items_without_a_text_and_texts_that_lead_nowhere_change_no_mark() -> None:
@@ -82,8 +101,8 @@ def test_items_without_a_text_and_texts_that_lead_nowhere_change_no_mark() -> No
     nowhere = torch.cat([KNOWN, text(5, NAMES)[None]])
     module = Words(WIDTH, 12)
     counts = torch.cat([counts, (~there).float()[None]])
-    module.fit(part(more, there), nowhere, counts, has_narrow=True)
-    assert torch.allclose(module.marks, WORDS.marks, atol=1e-5) and len(module.texts) == 4
+    module.fit(part(more, there), nowhere, counts, torch.cat([NARROW, torch.tensor([True])]))
+    assert torch.allclose(module.telling, WORDS.telling, atol=1e-5)
     assert torch.allclose(module.wanted(part(SAID)), WORDS.wanted(part(SAID)), atol=1e-5)
 
 
@@ -123,7 +142,7 @@ def test_before_it_is_fitted_or_without_dimensions_nothing_changes() -> None:
 @pytest.mark.parametrize("count", [1, 5])
 def test_fewer_directions_than_asked_for_are_no_error(count: int) -> None:
     module = Words(WIDTH, 12)
-    module.fit(part(SAID[:count]), KNOWN[:1], torch.ones(1, count), has_narrow=True)
+    module.fit(part(SAID[:count]), KNOWN[:1], torch.ones(1, count), NARROW[:1])
     assert module.wanted(part(SAID)).isfinite().all() and module.mark(KNOWN).isfinite().all()
 
 
@@ -151,10 +170,10 @@ def test_the_conditioner_goes_by_the_words_of_new_texts_alone() -> None:
     assert torch.allclose(after.norm(dim=-1), lengths, atol=1e-5)
     assert torch.allclose(after[0], before[0], atol=1e-3)  # a known text asks as it did
     room = after[..., 132:].norm(dim=-1)[:, 1:].amax(1)
-    assert room[1] > 0.8 > 0.6 > room[2] and room[0] < 0.05
-    module.words.marks.copy_(torch.tensor([MOST, MOST, 0.0, 0.0]))
+    assert room[1] > 0.75 > 0.65 > room[2] and room[0] < 0.05
+    _tell(module.words, MOST)
     most = module(tokens, told[1:2]).both
-    module.words.marks.mul_(3)  # more is a guess, and counts for no more
+    _tell(module.words, 3 * MOST)  # more is a guess, and counts for no more
     assert torch.allclose(module(tokens, told[1:2]).both, most, atol=1e-4)
     module.words.load_state_dict(WORDS.state_dict())
     wanted = module(tokens, None).both
@@ -168,6 +187,11 @@ def test_the_conditioner_goes_by_the_words_of_new_texts_alone() -> None:
     assert torch.allclose(fused, after, atol=1e-5)
 
 
+def _tell(words: Words, mark: float) -> None:
+    """Give all texts this mark."""
+    words.telling.zero_()[-1] = mark
+
+
 def test_new_words_pull_as_far_as_their_mark() -> None:
     tokens = Tokens(part(torch.randn(20, 20)), part(topics(20, 1)[0]))
     torch.manual_seed(0)
@@ -179,8 +203,9 @@ def test_new_words_pull_as_far_as_their_mark() -> None:
     none = module(tokens, agrees).both
     module.config = module.config.model_copy(update={"words": 0.4})
     module.words.load_state_dict(fitted(Words(WIDTH, 0)).state_dict())
-    module.words.marks.copy_(torch.tensor([2.0, 2.0, 0.0, 0.0]))
+    _tell(module.words, 2.0)
     assert torch.allclose(module(tokens, names).both, whole[0], atol=1e-4)
+    _tell(module.words, 0.0)
     assert torch.allclose(module(tokens, agrees).both, none, atol=1e-4)
     assert not torch.allclose(whole[1], none, atol=1e-2)
 
@@ -195,6 +220,8 @@ def test_training_marks_texts_by_the_links_of_the_catalogue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(close_room, "SEEN", seen)  # with 10, every third item is looked at
+    tell, told = words_room._telling, []
+    monkeypatch.setattr(words_room, "_telling", lambda *given: told.append(given) or tell(*given))
     model = train(catalogue, settings(), tmp_path / "run", cache=cache)
     assert isinstance(model.conditioner, Conditioner) and model.split is not None
     words = model.conditioner.words
@@ -217,19 +244,21 @@ def test_training_marks_texts_by_the_links_of_the_catalogue(
         mark = (
             ((cosines - cosines.mean()) * counts).sum() / counts.sum() / cosines.std(correction=0)
         )
-        known = (functional.normalize(asked, dim=-1) @ words.texts.T).argmax()
-        assert words.marks[known].item() == pytest.approx(mark.item(), abs=1e-3)
+        known = (said @ told[0][0][:, :-1].T).argmax()
+        assert told[0][1][known].item() == pytest.approx(mark.clamp(0, MOST).item(), abs=1e-3)
+        assert told[0][0][known, -1].item() == pytest.approx(cosines.max().item(), abs=1e-5)
 
 
 def test_training_sees_whether_groups_have_texts(
-    catalogue: Catalogue, settings: Settings, cache: Path
+    catalogue: Catalogue, settings: Settings, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups = tuple(replace(group, text=None) for group in catalogue.groups)
     mute = replace(catalogue, groups=groups)
-    for given, outweighs in ((catalogue, -1.0), (mute, MIDDLING[1])):
-        conditioner = train(given, settings(model__dim=48), cache=cache).conditioner
-        assert isinstance(conditioner, Conditioner)
-        assert conditioner.words.outweighs.item() == pytest.approx(outweighs)
+    told: list[bool] = []
+    monkeypatch.setattr(Words, "fit", lambda *given: told.append(bool(given[-1].any())))
+    for given in (catalogue, mute):
+        train(given, settings(model__dim=48), cache=cache)
+    assert told == [True, False]
 
 
 def test_where_no_text_is_read_there_are_none(

@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -48,17 +49,32 @@ class _Package(ModuleType):
     """Loads what it exports at its first use: torch and transformers take seconds.
 
     `train` and `evaluate` are rooms too; here these names are the functions, whichever was loaded
-    first.
+    first. Other rooms, such as `relatum.errors`, are loaded when they are named.
     """
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401
         found = super().__getattribute__("__dict__").get(name)
         if name in _ROOMS and (found is None or isinstance(found, ModuleType)):
-            return getattr(import_module(f"relatum.{_ROOMS[name]}"), name)
+            return getattr(_room(_ROOMS[name]), name)
         return super().__getattribute__(name)
 
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        if not name.startswith("_") and find_spec(f"{__name__}.{name}"):
+            return _room(name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=self)
+
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *_ROOMS]
+        return sorted({*super().__dir__(), *_ROOMS, *_ROOMS.values()})
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return import_module, (__name__,)
+
+
+def _room(name: str) -> ModuleType:
+    try:
+        return import_module(f"{__name__}.{name}")
+    except AttributeError as error:  # which Python would take to say that there is no such name
+        raise ImportError(f"cannot load {__name__}.{name}: {error}") from error
 
 
 sys.modules[__name__].__class__ = _Package

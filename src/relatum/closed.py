@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import linalg
 from torch import Tensor
 from torch.nn import functional
@@ -29,6 +29,12 @@ def mean_of(part: Part) -> Float[Tensor, "1 width"]:
     """Return the mean of the pooled vectors, each of length 1; 0 where no item has the part."""
     there = unit(part.pooled[part.present])
     return there.mean(0, keepdim=True) if len(there) else torch.zeros_like(part.pooled[:1])
+
+
+def alike(narrow: Bool[Tensor, " texts"]) -> Float[Tensor, " texts"]:
+    """Return weights of mean 1 by which both kinds weigh alike, however many there are of each."""
+    weight = torch.where(narrow, 1 / narrow.sum(), 1 / (~narrow).sum()).double()
+    return weight / weight.mean()
 
 
 def principal(

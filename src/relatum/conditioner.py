@@ -22,7 +22,6 @@ from relatum.traits import Traits
 from relatum.words import Words
 
 KNOWN = 512  # relation texts that are remembered, to tell a new text from a known one
-MOST = 2.0  # that a mark counts for: it is a guess, from texts that may be alike in form alone
 TINY = 1e-24  # the least square of a length
 # images, texts, what is wanted by links alone and by words alone
 Maps = tuple[
@@ -205,7 +204,7 @@ class Conditioner(nn.Module):
         strange = self._strangeness(known_as)
         trust = 1 - self.config.doubt * strange
         image, text = (1 + trust * tower.weights(asked) for tower in (self.image, self.text))
-        mark = self.words.mark(relations.pooled).clamp_max(MOST).unsqueeze(1)
+        mark = self.words.mark(relations.pooled).unsqueeze(1)
         own = functional.normalize(self.text.whole(self._centred(pooled)), dim=-1)
         pull = self.config.words * strange * mark.clamp_max(1) * own
         amount = self.config.words_weight * strange * mark

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from relatum.closed import take_sizes, unit
+from relatum.closed import alike, take_sizes, unit
 
 TEXTS = 0.2  # penalty of the ridge on texts
 ITEMS = 3.0  # and on items
@@ -100,9 +100,9 @@ def _told_apart(
 ) -> Float[Tensor, " more"]:
     """Return weights, the last a constant, by which texts of groups give 1 and others -1.
 
-    Both kinds weigh alike, however many there are of each.
+    Both kinds weigh alike.
     """
-    weight = torch.where(narrow, 1 / narrow.sum(), 1 / (~narrow).sum()).double() * len(texts) / 2
+    weight = alike(narrow)
     rows = torch.cat([texts, torch.ones_like(texts[:, :1])], dim=-1) * weight.sqrt()[:, None]
     penalty = torch.full((rows.shape[1],), KINDS, dtype=rows.dtype)
     penalty[-1] = LEAST

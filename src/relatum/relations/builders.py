@@ -76,7 +76,11 @@ def build(source: Source, settings: Builder) -> list[Mined]:
 
 
 def build_column(source: Source, settings: Column) -> list[Mined]:
-    """Group items with equal values, values in one window, or paths that begin alike."""
+    """Group items with equal values, values in one window, or paths that begin alike.
+
+    Raises `ConfigError` for a column that no item has, or a band of one without numbers.
+    """
+    _check_column(source, settings)
     members: dict[tuple[str, ...], list[int]] = {}
     for row, item in enumerate(source.items):
         for key in _keys(item.metadata.get(settings.column), settings):
@@ -92,7 +96,28 @@ def build_column(source: Source, settings: Column) -> list[Mined]:
     relation = _relation(settings, settings.column, words)
     names = [" in ".join(reversed(key)) for key in fit]
     found = f"equal values of the column {settings.column!r}"
+    large = {" in ".join(reversed(key)): len(rows) for key, rows in members.items()
+             if len(rows) > max(most, settings.smallest - 1)}  # fmt: skip
+    if large:
+        told = ", ".join(f"{name!r} ({number:,} items)" for name, number in [*large.items()][:3])
+        found += f"; left out as too large: {told}" + ", ..." * (len(large) > 3)
     return [_grouped(source, settings, relation, clusters, found, names, before)]
+
+
+def _check_column(source: Source, settings: Column) -> None:
+    values = [item.metadata.get(settings.column) for item in source.items]
+    values = [value for value in values if value is not None]
+    there = dict.fromkeys(name for item in source.items for name in item.metadata)
+    if source.items and settings.column not in there:
+        fix = f"there are {', '.join(there) or 'none'}"
+        raise ConfigError(f"no item has a column {settings.column!r}", where="plan", fix=fix)
+    if settings.band is not None and values and not any(map(_is_number, values)):
+        what = f"expected numbers in the column {settings.column!r} for a band, got {values[0]!r}"
+        raise ConfigError(what, where="plan", fix="leave out the band, or name another column")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _keys(value: object, settings: Column) -> Iterable[tuple[str, ...]]:
@@ -252,15 +277,26 @@ def build_table(source: Source, settings: Table) -> list[Mined]:
     relation = _relation(settings, path.stem, (), settings.inverse if settings.directed else "")
     problems: list[Problem] = []
     links: dict[tuple[str, str], Link] = {}
+    rows = unknown = alike = 0
     for row in read_rows(path, ("source", "target"), problems):
         ends = str(row.values["source"]), str(row.values["target"])
         weight = row.values.get("weight")
         weight = float(weight) if isinstance(weight, int | float) and 0 < weight <= 1 else 1.0
-        if ends[0] != ends[1] and all(name in source.rows for name in ends):
+        rows += 1
+        if not all(name in source.rows for name in ends):
+            unknown += 1
+        elif ends[0] == ends[1]:
+            alike += 1
+        else:
             links[ends] = Link(ends[0], relation.id, ends[1], weight)
     if problems:
         raise problems[0].error()
-    return [Mined(relation, (), tuple(links.values()), settings, f"the table {path.name}")]
+    found = f"the table {path.name}"
+    if unknown or alike:
+        found += (
+            f"; of {rows:,} rows, {unknown:,} name an unknown item and {alike:,} one item twice"
+        )
+    return [Mined(relation, (), tuple(links.values()), settings, found)]
 
 
 def _relation(settings: Builder, name: str, words: Sequence[str], inverse: str = "") -> Relation:
@@ -274,7 +310,7 @@ def _relation(settings: Builder, name: str, words: Sequence[str], inverse: str =
 
 def _grouped(
     source: Source,
-    settings: Builder,
+    settings: Column | Together | Copies | Topics,
     relation: Relation,
     clusters: Sequence[Sequence[int] | np.ndarray],
     found: str,

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from relatum.errors import ConfigError
 
@@ -23,6 +23,9 @@ class _Builder(_Settings):
     text: str = Field(default="", description="the relation in plain words; default: a template")
     inverse: str = Field(default="", description="the same from the other end, where directed")
     paraphrases: tuple[str, ...] = Field(default=(), description="other ways to say it")
+
+
+class _Grouping(_Builder):
     group_text: str = Field(
         default="", description="text of a group, {} for its name: both are about {}"
     )
@@ -35,7 +38,7 @@ class _Builder(_Settings):
         return text
 
 
-class Column(_Builder):
+class Column(_Grouping):
     """Items with equal values in a metadata column; lists share a value."""
 
     build: Literal["column"] = "column"
@@ -54,7 +57,7 @@ class Column(_Builder):
     )
 
 
-class Together(_Builder):
+class Together(_Grouping):
     """Items that occur together: in baskets, or in lists of related items."""
 
     build: Literal["together"] = "together"
@@ -75,6 +78,12 @@ class Together(_Builder):
     )
     smallest: int = Field(default=4, ge=2, description="items a community at least")
 
+    @model_validator(mode="after")
+    def _groups_have_texts(self) -> "Together":
+        if self.group_text and self.shape != "groups":
+            raise ValueError("group_text is for shape = 'groups'")
+        return self
+
 
 class After(_Builder):
     """Items that follow another in time, more often than the other way round; directed."""
@@ -85,7 +94,7 @@ class After(_Builder):
     significance: float = Field(default=2.5, ge=0, description="of the asymmetry, in deviations")
 
 
-class Copies(_Builder):
+class Copies(_Grouping):
     """Pictures that look the same, or texts that differ in numbers, sizes and colours only."""
 
     build: Literal["copies"] = "copies"
@@ -93,7 +102,7 @@ class Copies(_Builder):
     largest: int = Field(default=100, ge=2, description="items a group; larger ones are left out")
 
 
-class Topics(_Builder):
+class Topics(_Grouping):
     """Neighbourhoods of vectors, clustered by HDBSCAN."""
 
     build: Literal["topics"] = "topics"
@@ -154,15 +163,24 @@ class Plan(_Settings):
 
 
 def _wrong(error: ValidationError) -> ConfigError:
-    """Name all keys that no builder has, or else the first thing that is wrong."""
+    """Name all keys that no builder has, entry by entry, or else the first thing that is wrong."""
     errors = error.errors()
-    unknown = [one["loc"] for one in errors if one["type"] == "extra_forbidden"]
-    built = next((str(loc[2]) for loc in unknown if len(loc) > 3), "")
-    if built in BUILDERS:
-        names = ", ".join(repr(str(loc[-1])) for loc in unknown if built in loc)
-        fix = f"{built} takes {', '.join(BUILDERS[built].model_fields)}"
-        return ConfigError(f"relations.{unknown[0][1]}: unknown {names}", where="plan", fix=fix)
+    unknown: dict[tuple[int | str, ...], list[str]] = {}
+    for one in errors:
+        if one["type"] == "extra_forbidden":
+            unknown.setdefault(one["loc"][:-1], []).append(repr(str(one["loc"][-1])))
+    told = [f"{_entry(place)}: unknown {', '.join(names)}" for place, names in unknown.items()]
+    if told:
+        kinds = dict.fromkeys(str(place[-1]) for place in unknown if place)
+        fixes = [f"{kind} takes {', '.join(BUILDERS[kind].model_fields)}" for kind in kinds]
+        if () in unknown:
+            fixes.append(f"a plan takes {', '.join(Plan.model_fields)}")
+        return ConfigError("; ".join(told), where="plan", fix="; ".join(fixes))
     first = errors[0]
     name = ".".join(str(part) for part in first["loc"])
     what = f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
     return ConfigError(what, where="plan", fix="docs/relations.md shows a plan")
+
+
+def _entry(place: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, place[:2])) or "the plan"

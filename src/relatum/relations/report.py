@@ -34,11 +34,18 @@ Verdicts = Mapping[tuple[str, str], tuple[str, str]]
 
 def headline(found: NoiseReport) -> str:
     """Say in a sentence what there is and what is doubtful."""
-    doubtful = sum(line.proposal == "drop" for line in (*found.relations, *found.groups))
+    counts = len(found.relations), len(found.groups)
+    doubtful = [sum(one.proposal == "drop" for one in some)
+                for some in (found.relations, found.groups)]  # fmt: skip
     return (
-        f"{len(found.relations):,} relations with {len(found.groups):,} groups mined from "
-        f"{found.facts['items']:,} items; {doubtful:,} of them are doubtful."
+        f"{_both(*counts)} mined from {found.facts['items']:,} items; "
+        f"{_both(*doubtful) if any(doubtful) else 'none'} doubtful."
     )
+
+
+def _both(relations: int, groups: int) -> str:
+    ends = "s" * (relations != 1), "s" * (groups != 1)
+    return f"{relations:,} relation{ends[0]} and {groups:,} group{ends[1]}"
 
 
 def save_report(found: NoiseReport, items: Sequence[Item], folder: Path) -> None:

@@ -41,7 +41,7 @@ def fit_closed_forms(run: Run, report: Report) -> None:
     members = torch.zeros(len(known), len(tokens), dtype=torch.bool)
     if words is not None and known:
         counts = _counts(known, step, len(tokens))
-        words.fit(tokens.text, texts, counts, has_narrow=bool(narrow.any()))
+        words.fit(tokens.text, texts, counts, narrow)
         members = counts > 0
         del counts  # it may be large
     if ridge is not None and has_ridge:
