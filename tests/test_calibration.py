@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from relatum.errors import StoreError
 from relatum.store.calibration import count_scores, fit_line, sigmoid
 
 COMMON = (15.0, -7.0)
@@ -45,3 +46,8 @@ def test_a_falling_line_is_made_level() -> None:
     scores, links = drawn(50_000, (-9.0, -2.0))
     found = fit_line(count_scores(scores, links), COMMON)
     assert found and found[0] == 0.0 and sigmoid(found[1]) == pytest.approx(links.mean())
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(StoreError, match="scores that are no numbers"):
+        count_scores(np.array([0.1, np.nan, 0.3]), np.array([0, 0, 1]))

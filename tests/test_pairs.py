@@ -172,7 +172,9 @@ def test_classes_are_what_is_wanted_where_items_ask_under_a_relation(catalogue: 
             [int(str(item.metadata.get("colour", item.text))[1:]) for item in asked.items]
         )
         made, turned = (functional.one_hot((numbers + by) % 10, 10).float() for by in (0, 1))
-        ends = (made, made) if direction is None else (turned, made.roll(1, dims=1))
+        is_class = torch.tensor([item.metadata.get("colour") is None for item in asked.items])
+        asks = torch.where(is_class[:, None], turned, made)  # a class text asks for another class
+        ends = (made, made) if direction is None else (asks, made)
         sources, targets = (Vectors(end, end, end) for end in ends)
         return sources, targets
 

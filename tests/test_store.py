@@ -252,6 +252,8 @@ def test_what_is_no_store_is_named(store: Store, tmp_path: Path) -> None:
         ({"item": "i000", "relation": {COLOUR: float("nan")}}, "finite weights"),
         ({"item": "i000", "where": "colour = "}, "Expected: an expression, found: EOF"),
         ({"item": "i000", "where": "nonsense = 1"}, "no column nonsense; there are id, text, "),
+        ({"item": "i000", "where": "lower(nonsense) = 'a'"}, "no column nonsense; "),
+        ({"item": "i000", "where": 'colour = "red"'}, "a text stands in single quotes"),
         ({"item": "i000", "where": "size = 'x'"}, "could not convert"),
         ({"item": "i000", "where": "colour"}, "does not return a boolean"),
         ({"item": "i000", "where": ""}, "Expected: an expression"),
@@ -262,7 +264,7 @@ def test_a_search_that_cannot_be_answered_says_why(
 ) -> None:
     with pytest.raises(StoreError, match=re.escape(what)) as error:
         store.search(**asked)
-    assert ".rs:" not in one_line(error)
+    assert ".rs:" not in one_line(error) and "thumbnail" not in one_line(error)
 
 
 def test_a_bad_source_says_why(store: Store, tmp_path: Path) -> None:

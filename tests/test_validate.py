@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from conftest import write_catalogue, write_rows
 from relatum.catalogue import Catalogue, examine, split_catalogue
 from relatum.catalogue.copies import close_pairs, joined, picture_look, variant_key
+from relatum.catalogue.examine import problems_page
 from relatum.catalogue.overlap import jaccard, neighbours, sample_rows
 from relatum.catalogue.tables import Problem
 from relatum.cli import app
@@ -118,6 +119,19 @@ def test_unlinked_items_and_told_labels_are_notes(shapes: Path) -> None:
     assert about(found, "1 of 49 items stand in no relation").examples == ("alone",)
     told = about(found, "'colour'")
     assert told.severity == "note" and "both are" in told.examples[0]
+
+
+def test_a_long_list_is_whole_for_programs_and_cut_for_people(tmp_path: Path) -> None:
+    ids = [f"i{number:04}" for number in range(1030)]
+    write_rows(tmp_path, "items", [{"id": name, "text": name, "image": None} for name in ids])
+    write_rows(tmp_path, "relations", [{"id": "r", "text": "go together"}])
+    write_rows(tmp_path, "groups", [{"relation": "r", "group": "g", "items": ids[:25]}])
+    lone = about(examine(tmp_path), "1,005 of 1,030 items stand in no relation")
+    assert lone.examples == tuple(ids[25:]) and lone.count == 1005
+    shown = problems_page(tmp_path, [lone])
+    assert "i1024" in shown and "i1025" not in shown and "and 5 more (--json)" in shown
+    told = CliRunner().invoke(app, ["validate", str(tmp_path)]).output
+    assert "and 1,000 more: --json lists all, --html FILE a thousand" in told
 
 
 def test_groups_with_the_same_members_are_named_together(shapes: Path) -> None:

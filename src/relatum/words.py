@@ -20,8 +20,8 @@ from torch.nn import functional
 from relatum.batch import Part
 from relatum.closed import alike, mean_of, principal, take_sizes, unit
 
-MOST = 2.0  # that a mark counts for
-PENALTY = 1.0  # of the ridge that tells marks
+MOST = 3.0  # that a mark counts for
+PENALTY = 3.0  # of the ridge that tells marks
 SAMPLE = 1024  # items that a new text is compared with, at most
 VIEW = 0.1  # share of the square of what is wanted; a query's own share makes up for it
 ROWS = 256  # known texts that are marked at a time

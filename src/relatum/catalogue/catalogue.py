@@ -231,7 +231,8 @@ class CatalogueReader:
             raise DataError(
                 f"expected {name}.jsonl, {name}.csv or {name}.parquet, found none",
                 where=self.folder,
-                fix="add the table (see docs/file-formats.md)",
+                fix="add the table (see docs/file-formats.md)"
+                + ", or mine relations: relatum mine FOLDER" * (name == "relations"),
             )
         return read_rows(path, required, self.problems)
 

@@ -22,7 +22,7 @@ from relatum.catalogue.words import stems
 from relatum.config import SplitConfig
 from relatum.items import Item, image_key
 
-EXAMPLES = 1000  # of what concerns many rows, at most; a terminal shows a few
+EXAMPLES = 1000  # of what concerns many rows, that a page shows at most; a terminal shows a few
 SMALL = 20  # linked items: a question offers 20 wrong ones
 LARGE = 0.5  # share of all pairs
 SAME = 0.9  # Jaccard of links
@@ -61,7 +61,7 @@ def _many(
     id: str = "",
 ) -> Problem:
     number = len(examples) if count is None else count
-    return Problem(what, where, id, fix, severity, number, tuple(examples[:EXAMPLES]))
+    return Problem(what, where, id, fix, severity, number, tuple(examples))
 
 
 class _Copies:
@@ -216,8 +216,13 @@ def problems_page(source: str | Path, problems: Sequence[Problem]) -> str:
     tables = []
     for severity in SEVERITIES:
         found = [one for one in problems if one.severity == severity]
-        rows = [(f"{p.where}: {p.what}", p.count, ", ".join(p.examples), p.fix) for p in found]
+        rows = [(f"{p.where}: {p.what}", p.count, _listed(p.examples), p.fix) for p in found]
         if rows:
             head = ("what", "count", "examples", "what to do")
             tables.append(Table(f"{severity.capitalize()}s", "", head, tuple(rows)))
     return page(f"Validation of {Path(source).name}", counts(problems) + ".", tables)
+
+
+def _listed(examples: Sequence[str]) -> str:
+    more = len(examples) - EXAMPLES
+    return ", ".join(examples[:EXAMPLES]) + (f" and {more:,} more (--json)" if more > 0 else "")

@@ -47,7 +47,9 @@ def validate_command(
             sys.stdout.write(f"{problem.severity}: {problem}\n")
             sys.stdout.write("".join(f"    {example}\n" for example in problem.examples[:SHOWN]))
             if (more := len(problem.examples) - SHOWN) > 0:
-                sys.stdout.write(f"    and {more:,} more: --html FILE or --json lists them\n")
+                sys.stdout.write(
+                    f"    and {more:,} more: --json lists all, --html FILE a thousand\n"
+                )
         sys.stdout.write(f"{counts(problems)}\n")
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(2)

@@ -1,5 +1,6 @@
 """Commands that make, judge and use models: train, evaluate, study, embed."""
 
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -65,7 +66,8 @@ def train_command(
     if as_json and is_first():
         print_json({"model": output, "fingerprint": model.fingerprint})
     elif is_first():
-        out.print(f"the model is in {output}; next: relatum evaluate {output} {catalogue}")
+        then = shlex.join(["relatum", "evaluate", str(output), catalogue, "-o", "REPORT"])
+        out.print(f"the model is in {output}; next: {then}", soft_wrap=True, markup=False)
 
 
 @app.command("evaluate")

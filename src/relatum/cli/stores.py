@@ -1,6 +1,7 @@
 """Commands that fill, search and serve stores, and the quickstart that does it all."""
 
 import re
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -58,8 +59,9 @@ def index_command(
     if as_json:
         print_json({"store": output, "items": len(store)})
     else:
-        then = f"relatum search {output} --item {found.items[0].id}" if found.items else ""
-        out.print(f"{len(store)} items in {output}; next: {then}", soft_wrap=True)
+        words = ["relatum", "search", output, "--item", *(item.id for item in found.items[:1])]
+        then = f"; next: {shlex.join(words)}" if found.items else ""
+        out.print(f"{len(store)} items in {output}{then}", soft_wrap=True, markup=False)
 
 
 @app.command("search")

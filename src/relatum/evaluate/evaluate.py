@@ -59,7 +59,8 @@ def evaluate(
     if unconditioned is not None and unconditioned.config.model.conditioned:
         raise ValueError("expected an unconditioned model, got one with model.conditioned = true")
     tested = _choose(model, catalogue, seed)
-    asked = ask(catalogue, tested.ids, model.split, seed)
+    known = {relation.text for relation in model.relations} if model.split else None
+    asked = ask(catalogue, tested.ids, model.split, seed, known)
     if not asked:
         raise DataError(
             f"none of the {len(tested.ids)} items can be asked about: expected a linked pair and "

@@ -5,7 +5,7 @@ Out: sets of questions with a title and a sentence.
 This file does not know of methods.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from relatum.catalogue import Catalogue, Direction, Group, Relation, Split
@@ -23,9 +23,21 @@ class Asked:
     questions: list[Questions]
 
 
-def ask(catalogue: Catalogue, ids: Sequence[str], split: Split | None, seed: int) -> list[Asked]:
-    """Build the sections that have questions."""
+def ask(
+    catalogue: Catalogue,
+    ids: Sequence[str],
+    split: Split | None,
+    seed: int,
+    known: Collection[str] | None = None,
+) -> list[Asked]:
+    """Build the sections that have questions.
+
+    `known` are the texts of the relations that were trained on; None: all of the catalogue's but
+    those that the split holds out.
+    """
     unseen = set(split.relations_held_out if split else ())
+    if known is not None:
+        unseen |= {one.id for one in catalogue.relations if one.text not in known}
     seen = [relation.id for relation in catalogue.relations if relation.id not in unseen]
     rest = [relation.id for relation in catalogue.relations if relation.id in unseen]
     groups = split.groups_held_out if split else ()

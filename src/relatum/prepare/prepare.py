@@ -142,6 +142,9 @@ class _Work:
         self.name, self.kind, self.source, self.settings = name, kind, source, settings
         self.report, self.meter = report, Meter()
         self.root = source if source.is_dir() else source.parent
+        if settings.pictures is not None and not settings.pictures.is_dir():
+            what, fix = "expected a folder of pictures, found none", "correct --pictures"
+            raise DataError(what, where=settings.pictures, fix=fix)
         self.files, self.basket_files = _find_files(name, kind, source, settings.baskets)
 
     def job(self) -> dict[str, object]:

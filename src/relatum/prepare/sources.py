@@ -141,6 +141,9 @@ def _json_lines(file: io.BufferedIOBase, name: str, required: Sequence[str]) -> 
             yield _json_record(line, where, required)
 
 
+NAME_IT = "add the key, or say which it is: --column id=sku"
+
+
 def _json_record(line: bytes, where: str, required: Sequence[str]) -> Record:
     try:
         values = json.loads(line.decode())
@@ -155,7 +158,7 @@ def _json_record(line: bytes, where: str, required: Sequence[str]) -> Record:
         return Record(where, {}, what, "write one object a line")
     if required and required[0] not in values:  # the id; other keys may be missing for null
         got = ", ".join(list(values)[:8]) or "none"
-        return Record(where, values, f"expected the key {required[0]}, got {got}", "add the key")
+        return Record(where, values, f"expected the key {required[0]}, got {got}", NAME_IT)
     return Record(where, values)
 
 

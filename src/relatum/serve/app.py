@@ -4,7 +4,7 @@ In: a store, limits and a token. Out: an ASGI application.
 This file holds no logic of its own: guard.py admits, schemas.py checks, desk.py answers.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Annotated, Any
@@ -244,13 +244,18 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
     raise _refusal(error, str(request.app.state.desk.store.path)) from error
 
 
+def _place(loc: Sequence[int | str]) -> str:
+    """Name a field; what a validator is called is left out."""
+    return ".".join(str(part) for part in loc if "function-" not in str(part))
+
+
 def _refusal(error: Exception, place: str) -> Refusal:
     if isinstance(error, BusyError):
         return Refusal(503, "busy", "too many requests wait; try again in a second")
     if isinstance(error, HTTPException):
         return Refusal(error.status_code, KINDS.get(error.status_code, "invalid"), error.detail)
     if isinstance(error, RequestValidationError | ValidationError):
-        faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5]]
+        faults = [f"{_place(one['loc'])}: {one['msg']}" for one in error.errors()[:5]]
         return Refusal(422, "invalid", "; ".join(faults))
     message = str(error).removeprefix(f"{place}: ")  # where the store lies is not for strangers
     if isinstance(error, TableError):  # not of the caller's making

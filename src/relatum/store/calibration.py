@@ -17,6 +17,7 @@ from scipy.special import expit
 
 from relatum.batch import Tokens
 from relatum.catalogue import Catalogue, as_asked, directions, linked
+from relatum.errors import StoreError
 from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.scores import compare
@@ -115,7 +116,13 @@ def _has(catalogue: Catalogue, relation: str) -> bool:
 
 
 def count_scores(scores: np.ndarray, links: np.ndarray) -> Counts:
-    """Return the mean score of each bin of scores, its pairs and its links."""
+    """Return the mean score of each bin of scores, its pairs and its links.
+
+    Raises `StoreError` for scores that are no numbers.
+    """
+    if not np.isfinite(scores).all():
+        what, fix = "the model gives scores that are no numbers", "train it again"
+        raise StoreError(what, fix=fix)
     edges = np.linspace(scores.min(), scores.max(), BINS + 1)[1:-1]
     bins = np.digitize(scores, edges)
     pairs, sums, linked = (np.bincount(bins, of, BINS) for of in (None, scores, links))

@@ -173,13 +173,18 @@ def check_filter(where: str) -> None:
         raise StoreError(what, fix=f"write at most {WORDS}; IN (...) may list any number")
 
 
-def _plainly(line: str) -> str:
+def _plainly(line: str, where: str) -> str:
     """Say which columns a filter may name, instead of all that LanceDB knows of."""
-    unknown = re.match(r"Schema error: No field named (.+?)\. Valid fields are (.+?)\.*$", line)
+    unknown = re.search(r"No field named (.+?)\. (.+)$", line)
     if unknown is None:
         return line.rstrip(".")
-    names = [name for name in re.findall(r"`([^`]+)`", unknown[2]) if name not in HIDDEN]
-    return f"no column {unknown[1]}; there are {', '.join(names)}"
+    name, rest = unknown[1].strip('"'), unknown[2].rstrip(".")
+    if f'"{name}"' in where:
+        return f"no column {name}; a text stands in single quotes"
+    _, listed, fields = rest.partition("Valid fields are ")
+    names = [one.strip("`.") for one in fields.split(", ")]
+    names = [one for one in names if one not in HIDDEN and not one.startswith("_")]
+    return f"no column {name}; " + (f"there are {', '.join(names)}" if listed else rest.lower())
 
 
 @contextmanager
@@ -194,7 +199,7 @@ def lance_errors(path: Path | str, where: str | None = None) -> Iterator[None]:
         line = re.sub(r", \S+\.rs:\d+:\d+$", "", line)  # the place in LanceDB's own code
         if where is not None and (isinstance(error, ValueError) or "filter expression" in line):
             line = line.split("filter expression to batch: ")[-1].split("Invalid user input: ")[-1]
-            line = _plainly(line.split("sql parser error: ")[-1].removesuffix(")"))
+            line = _plainly(line.split("sql parser error: ")[-1].removesuffix(")"), where)
             raise StoreError(f"cannot read the filter {where!r}: {line}", fix=HOW) from error
         if not line.startswith(("lance error", "Table ")):
             raise

@@ -169,7 +169,7 @@ def validate(run: Run) -> Validation:
 
 def examine(run: Run) -> Validation:
     """Measure the model as it is on the validation items."""
-    score, tokens = -float(run.step == 0), run.validation_tokens
+    score, tokens = 0.0 if run.step else -1.0, run.validation_tokens
     if run.questions:
         if run.config.tuning.text != "frozen":
             run.model.forget_texts()

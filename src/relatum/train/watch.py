@@ -20,6 +20,10 @@ from relatum.train.run import Run
 
 # Even on a sphere is -4, equal 0; furniture ends at -2.4. At -0.5 the typical cosine is 0.87.
 LEAST_SPREAD = -0.5
+UNASKED = (
+    "no validation item can be asked about, as too few are linked: nothing says when to stop, "
+    "and all steps are taken; raise split.validation_items"
+)
 # Of the min(n, d) directions that n vectors can use, furniture's 79 use 58.
 LEAST_RANK_SHARE = 0.05
 
@@ -112,7 +116,7 @@ class Watch:
             "uniformity": found.uniformity,
             "effective_rank": found.effective_rank,
             "speed": speed | {"peak_bytes": peak},
-            "warnings": warnings_of(taken, found),
+            "warnings": [*([] if run.questions else [UNASKED]), *warnings_of(taken, found)],
         }
 
 
