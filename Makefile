@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/relatum quickstart -o runs/quickstart
 
 test: $(WHOLE)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(WHOLE)
 	$(BIN)/ruff format --check .

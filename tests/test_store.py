@@ -16,7 +16,7 @@ from conftest import Settings
 from relatum import Catalogue, Item, Model, train
 from relatum.errors import DataError, RelatumError, StoreError
 from relatum.scores import compare
-from relatum.store import Hit, Store, build, view
+from relatum.store import Hit, Store, build, calibration, view
 from relatum.store.manifest import FORMAT
 
 COLOUR = "are of the same colour"
@@ -53,6 +53,24 @@ def store(
     model: Model, varied: Catalogue, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Store:
     return Store.build(model, varied, tmp_path_factory.mktemp("store") / "store", cache=cache)
+
+
+def test_every_line_has_that_of_all_pairs_as_its_prior_and_none_relation_has_one(
+    varied: Catalogue, settings: Settings, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = tuple(relation for relation in varied.relations if not relation.directed)
+    varied = replace(varied, relations=plain, links=())
+    model = train(varied, settings(split__test_items=0.1, split__validation_items=0.3), cache=cache)
+    fit, priors = calibration.fit_line, []
+    monkeypatch.setattr(
+        calibration, "fit_line", lambda *given: priors.append(given[1:]) or fit(*given)
+    )
+    items = {item.id: item for item in varied.items}
+    made = calibration.calibrate(
+        model, varied, lambda ids: model.encode([items[name] for name in ids], cache=cache)
+    )
+    assert "" in made.known and made.others is not None and len(priors) > 3
+    assert priors == [(), *[(made.others,)] * (len(priors) - 1)]
 
 
 def one_line(error: pytest.ExceptionInfo[RelatumError]) -> str:
