@@ -175,6 +175,7 @@ def test_validate_lists_all_problems_at_once(shapes: Path) -> None:
     ("name", "text", "words"),
     [
         ("items.csv", "name,words\n1,2\n", "items.csv:1: expected the columns id, text, image"),
+        ("items.csv", "id;text;image\n1;2;3\n", "part the columns by commas"),
         ("items.csv", "id,text,image\na,b\n", "expected 3 cells"),
         ("items.jsonl", "", "no item is left"),
         ("items.parquet", "PAR1 broken", "the table cannot be read"),

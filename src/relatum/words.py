@@ -75,7 +75,7 @@ class Words(nn.Module):
         if not self.is_fitted:
             return torch.ones_like(pooled[..., :1])
         told = self._said(pooled) @ self.telling[:-1] + self.telling[-1]
-        return told.clamp(0, MOST).unsqueeze(-1)
+        return told.clamp_min(0).clamp_max(MOST).unsqueeze(-1)
 
     def asking(
         self, pooled: Float[Tensor, "*relations width"], amount: Float[Tensor, "*relations 1"]

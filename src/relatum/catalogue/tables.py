@@ -107,6 +107,8 @@ def _check_header(path: Path, columns: Sequence[str], required: Sequence[str]) -
     if any(name not in columns for name in required):
         what = f"expected the columns {', '.join(required)}, got {', '.join(columns) or 'none'}"
         fix = "correct the header" if columns else "the file is empty: write a header"
+        if len(columns) == 1 and ";" in columns[0]:
+            fix = "part the columns by commas, not by semicolons"
         raise DataError(what, where=f"{path.name}:1", fix=fix)
 
 

@@ -172,9 +172,10 @@ def serve_command(
     ] = None,
 ) -> None:
     """Serve a store over HTTP, with a page to look around in."""
+    from relatum.store import Store
+
     try:
         from relatum.serve import serve
-        from relatum.store import Store
     except ModuleNotFoundError as error:
         fix = "pip install 'relatum[serve]'"
         raise RelatumError(f"serving needs the package {error.name}", fix=fix) from error
