@@ -110,7 +110,7 @@ def condition(model: Model, tokens: Tokens, repeats: int) -> None:
     @torch.no_grad()
     def fuse(device: torch.device) -> None:
         head, some, asked = heads[device], many.to(device), told.to(device)
-        head.fuse(head.map(some), some, asked, out[device])  # pyright: ignore
+        head.fuse(head.map(some), some, asked, head.read(asked), out[device])  # pyright: ignore
 
     row("condition, vectors/s", 1e6, {d: lambda d=d: fuse(d) for d in heads}, repeats)
     gap = float((out[CPU] - out[CARD].cpu()).abs().max())

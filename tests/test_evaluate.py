@@ -154,6 +154,19 @@ def test_sections_keep_seen_and_unseen_apart(report: Report, model: Model) -> No
     assert names[2] == {"owner"}
 
 
+def test_relations_of_another_catalogue_are_not_called_seen(
+    catalogue: Catalogue, model: Model
+) -> None:
+    split, ids = _split(model), [item.id for item in catalogue.items]
+    known = {relation.text for relation in model.relations}
+    titles = [one.title for one in ask(catalogue, ids, split, 0, known)]
+    assert titles[0] == "Relations seen in training"
+    renamed = tuple(replace(one, text=f"{one.text}, say") for one in catalogue.relations)
+    elsewhere = replace(catalogue, relations=renamed)
+    titles = [one.title for one in ask(elsewhere, ids, split, 0, known)]
+    assert "Relations seen in training" not in titles and titles[-1] == "Unseen relations"
+
+
 def test_counts_add_up(report: Report) -> None:
     for section in report.sections:
         assert section.queries == sum(row.queries for row in section.relations) > 0

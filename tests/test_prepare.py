@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -139,6 +140,12 @@ def test_what_was_done_is_not_done_again(
     monkeypatch.setattr(room.Pictures, "keep", None)  # calling it would fail
     found = prepare("amazon-2018", source, output, settings=QUICK, skip_bad=True)
     assert found.items == len(pq.read_table(output / "items.parquet")) > 40
+
+
+def test_a_folder_of_pictures_that_is_not_there_is_named_once(source: Path, tmp_path: Path) -> None:
+    settings = replace(QUICK, pictures=tmp_path / "nowhere")
+    with pytest.raises(DataError, match="nowhere: expected a folder of pictures, found none"):
+        prepare("amazon-2018", source, tmp_path / "out", settings=settings, skip_bad=True)
 
 
 def test_another_source_or_column_begins_anew(tmp_path: Path) -> None:

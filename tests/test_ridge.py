@@ -190,7 +190,7 @@ def test_the_conditioner_puts_it_beside_what_is_learned() -> None:
         assert share.item() == pytest.approx(weight / (1 + weight))  # a text like none counts less
     fused = torch.empty(2, 30, 48)
     with torch.no_grad():
-        module.fuse(module.map(tokens), tokens, told, fused)
+        module.fuse(module.map(tokens), tokens, told, module.read(told), fused)
     assert torch.allclose(fused, after.both, atol=1e-5)
 
 

@@ -236,6 +236,6 @@ def test_codes_by_id_answer_for_many_relations_at_once() -> None:
     items, relations = some(6), Part.join([text(1), text(2), text(3)])
     many = torch.empty(3, 6, CONFIG.dim)
     with torch.no_grad():
-        module.fuse(module.map(items), items, relations, many)
+        module.fuse(module.map(items), items, relations, module.read(relations), many)
     alone = [module(items, text(seed)).both for seed in (1, 2, 3)]
     assert torch.allclose(many, torch.stack(alone), atol=1e-6)

@@ -155,7 +155,7 @@ def test_the_conditioner_adds_a_hint_to_cosines_and_keeps_their_vectors_at_lengt
     assert hint[0].std(correction=0).item() == pytest.approx(amount, rel=1e-3)
     fused = torch.empty(3, count, 48)
     with torch.no_grad():
-        module.fuse(module.map(tokens), tokens, told, fused)
+        module.fuse(module.map(tokens), tokens, told, module.read(told), fused)
     assert torch.allclose(fused, after, atol=1e-5)
 
 

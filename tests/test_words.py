@@ -183,7 +183,7 @@ def test_the_conditioner_goes_by_the_words_of_new_texts_alone() -> None:
     assert scores[right].min() > scores[~right].max()
     fused = torch.empty(3, 40, 144)
     with torch.no_grad():
-        module.fuse(module.map(tokens), tokens, told, fused)
+        module.fuse(module.map(tokens), tokens, told, module.read(told), fused)
     assert torch.allclose(fused, after, atol=1e-5)
 
 

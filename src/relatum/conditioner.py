@@ -93,7 +93,7 @@ class Conditioner(nn.Module):
         """Condition every item on each relation: (relations, items, dim); None is one relation."""
         if not self.config.conditioned:
             relations = None
-        told = None if relations is None else self._read(relations)
+        told = None if relations is None else self.read(relations)
         asked = self.null if told is None else told.asked
         image = self.image.attend(maps[0], tokens.image, asked)
         text = self.text.attend(maps[1], tokens.text, asked)
@@ -119,9 +119,12 @@ class Conditioner(nn.Module):
         maps: Maps,
         tokens: Tokens,
         relations: Part,
+        told: "Told",
         out: Float[Tensor, "relations batch dim"],
     ) -> None:
         """Write the fused vectors of `under` to `out`, faster where beta is 1; without gradients.
+
+        `told` is what `read` gives of the relations, which is the same for all items.
 
         A fused vector is a sum of the weighed image, the weighed text and the pull. How much of
         each follows from their inner products, which are products of matrices; so its numbers are
@@ -130,7 +133,7 @@ class Conditioner(nn.Module):
         if self.config.beta < 1 or not self.config.conditioned:
             out[:] = self.under(maps, tokens, relations).both
             return
-        told, (image, text) = self._read(relations), (part[0] for part in maps[:2])
+        image, text = (part[0] for part in maps[:2])
         sizes = [self.config.learned_dim, self.ridge.size, self.words.size]
         learned, closed, said = out.split(sizes, dim=-1)
         amounts = (one.unsqueeze(-1) for one in self._amounts(told, image, text, tokens))
@@ -160,14 +163,14 @@ class Conditioner(nn.Module):
         if self.config.beta < 1 or not self.config.conditioned:
             return (self.under(maps, tokens, relations).both[:, rows] * others).sum(-1)
         others = others[:, : self.config.learned_dim]
-        told, (image, text) = self._read(relations), (part[0][rows] for part in maps[:2])
+        told, (image, text) = self.read(relations), (part[0][rows] for part in maps[:2])
         i, t, p = self._amounts(told, image, text, tokens[rows])
         by_image, by_text, pull = told.image[:, 0], told.text[:, 0], told.pull[:, 0]
         found = i * (by_image @ (image * others).T) + t * (by_text @ (text * others).T)
         return found + p * (pull @ others.T)
 
     def _hinted(
-        self, closed: Float[Tensor, "*some closed"], told: "_Told | None", tokens: Tokens
+        self, closed: Float[Tensor, "*some closed"], told: "Told | None", tokens: Tokens
     ) -> tuple[Float[Tensor, "*some closed"], Float[Tensor, "*any 1"]]:
         """Add the hint to these numbers of vectors; return by what all have length 1 then."""
         there = _there(tokens).to(closed.dtype)
@@ -179,7 +182,7 @@ class Conditioner(nn.Module):
 
     def _amounts(
         self,
-        told: "_Told",
+        told: "Told",
         image: Float[Tensor, "batch dim"],
         text: Float[Tensor, "batch dim"],
         tokens: Tokens,
@@ -197,7 +200,8 @@ class Conditioner(nn.Module):
         length = square.clamp_min(TINY).rsqrt()
         return i * length, t * length, p * length
 
-    def _read(self, relations: Part) -> "_Told":
+    def read(self, relations: Part) -> "Told":
+        """Return what relations say whatever the items."""
         known_as = self._known_as(relations.pooled).unsqueeze(1)
         pooled = self.relation(known_as)
         asked = unit(pooled) * math.sqrt(pooled.shape[-1])
@@ -213,7 +217,7 @@ class Conditioner(nn.Module):
         # a deviation of so much of the cosines with what is wanted, whose last numbers are shorter
         shorter = (1 + 1 / max(self.config.ridge_weight, TINY)) ** 0.5 / self.words.left
         hint = self.config.traits * strange * shorter * self.traits.pull(relations.pooled)[:, None]
-        return _Told(asked, image, text, pull, share, left, said, hint)
+        return Told(asked, image, text, pull, share, left, said, hint)
 
     def _known_as(
         self, pooled: Float[Tensor, "relations width"]
@@ -283,7 +287,7 @@ class _Tower(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Told:
+class Told:
     """What relations say: weights of dimensions, a pull, the text's share of a fusion, words.
 
     And a hint at who belongs to a group of such a text.

@@ -188,11 +188,13 @@ class Model:
         asked = self.relation_parts(relations).to(device)
         shape = len(relations), len(tokens), self.config.model.dim
         found = torch.empty(shape, device=device)
+        blocks = [(block, asked[block]) for block in _chunks(len(relations), BLOCK[1])]
+        read = [(block, part, head.read(part)) for block, part in blocks]
         for rows in _chunks(len(tokens), BLOCK[0]):
             some = tokens[rows].float().to(device)
             maps = head.map(some)
-            for block in _chunks(len(relations), BLOCK[1]):
-                head.fuse(maps, some, asked[block], found[block, rows])
+            for block, part, told in read:
+                head.fuse(maps, some, part, told, found[block, rows])
         return found.cpu()
 
     def embed(

@@ -8,6 +8,7 @@ This file does not know of reports or files.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -116,7 +117,7 @@ def _check_column(source: Source, settings: Column) -> None:
         raise ConfigError(what, where="plan", fix="leave out the band, or name another column")
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
@@ -131,7 +132,7 @@ def _keys(value: object, settings: Column) -> Iterable[tuple[str, ...]]:
     if value is None or value == "":
         return []
     if settings.band is not None:
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if not _is_number(value):
             return []
         last = math.floor(2 * value / settings.band)
         starts = [settings.band * (last - 1) / 2, settings.band * last / 2]
