@@ -7,29 +7,63 @@ from relatum.store.calibration import count_scores, fit_line, sigmoid
 COMMON = (15.0, -7.0)
 
 
-def drawn(count: int, line: tuple[float, float], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def drawn(asked: int, line: tuple[float, float], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw how alike items are to a thousand others, and which of these they are linked to."""
     rng = np.random.default_rng(seed)
-    scores = rng.normal(0.2, 0.2, count)
-    return scores, rng.random(count) < 1 / (1 + np.exp(-(line[0] * scores + line[1])))
+    scores = rng.normal(0.2, 0.2, (asked, 1000))
+    return scores, rng.random(scores.shape) < 1 / (1 + np.exp(-(line[0] * scores + line[1])))
+
+
+def counted(scores: np.ndarray, links: np.ndarray) -> np.ndarray:
+    return count_scores(scores, links, np.ones_like(links))
+
+
+def plain(scores: np.ndarray, links: np.ndarray) -> np.ndarray:
+    return np.stack([scores.ravel(), np.ones(scores.size), links.ravel()])
 
 
 @pytest.mark.parametrize("common", [None, COMMON])
 def test_many_links_speak_for_themselves(common: tuple[float, float] | None) -> None:
     line = (8.0, -5.0)
-    assert fit_line(count_scores(*drawn(200_000, line)), common) == pytest.approx(line, rel=0.05)
+    assert fit_line(counted(*drawn(1000, line)), common) == pytest.approx(line, rel=0.05)
 
 
-def test_bins_give_what_all_pairs_give() -> None:
-    scores, links = drawn(20_000, COMMON)
-    found = fit_line(count_scores(scores, links))
-    whole = fit_line(np.stack([scores, np.ones_like(scores), links]))
-    assert found == pytest.approx(whole, rel=0.02)
+def test_bins_give_what_the_weights_of_ranks_give() -> None:
+    scores, links = drawn(20, COMMON)
+    ranks = (-scores).argsort(1).argsort(1) + 1
+    whole = np.stack([scores.ravel(), 1 / ranks.ravel(), (links / ranks).ravel()])
+    found = counted(scores, links)
+    assert found[1:].sum(1) == pytest.approx(whole[1:].sum(1), rel=0.02)
+    assert fit_line(found) == pytest.approx(fit_line(whole), rel=0.02)
+    assert fit_line(plain(scores, links)) != pytest.approx(fit_line(whole), rel=0.02)
+
+
+def test_an_item_does_not_find_itself() -> None:
+    scores, links = drawn(3, COMMON)
+    scores[:, :3] += 9 * np.eye(3)
+    links[:, :3] |= np.eye(3, dtype=bool)
+    is_pair = np.ones_like(links)
+    is_pair[:, :3] ^= np.eye(3, dtype=bool)
+    without = [np.delete(row, at) for at, row in enumerate(scores)]
+    least = np.delete(links[0], 0)
+    one = count_scores(scores[:1], links[:1], is_pair[:1])
+    assert one == pytest.approx(counted(without[0][None], least[None]))
+    assert count_scores(scores, links, is_pair)[0].max() <= max(map(np.max, without))
+
+
+def test_items_with_many_links_count_as_much_as_those_with_few() -> None:
+    scores = np.tile(np.linspace(1, 0, 1000), (2, 1))
+    links = np.zeros((2, 1000), dtype=bool)
+    links[0, :500] = True  # all that the first finds in the upper half, none that the second does
+    lines = [fit_line(of(scores, links)) for of in (counted, plain)]
+    top = [sigmoid(line[0] + line[1]) for line in lines if line]
+    assert top[0] == pytest.approx(0.5, abs=0.1)
 
 
 def test_three_links_that_chance_put_low_do_not_make_it_level() -> None:
     scores = np.linspace(-0.3, 0.7, 9000)
     links = np.isin(np.arange(9000), [2000, 4000, 6000])
-    alone, drawn_in = (fit_line(count_scores(scores, links), one) for one in (None, COMMON))
+    alone, drawn_in = (fit_line(plain(scores, links), one) for one in (None, COMMON))
     assert alone and drawn_in
     assert alone[0] < 1 < 3 < drawn_in[0] < COMMON[0]
     expected = [sigmoid(drawn_in[0] * score + drawn_in[1]) for score in scores.tolist()]
@@ -39,15 +73,15 @@ def test_three_links_that_chance_put_low_do_not_make_it_level() -> None:
 @pytest.mark.parametrize("is_linked", [False, True])
 def test_where_all_pairs_are_alike_there_is_no_line(is_linked: bool) -> None:
     scores = np.linspace(0, 1, 100)
-    assert fit_line(count_scores(scores, np.full(100, is_linked)), COMMON) is None
+    assert fit_line(counted(scores[None], np.full((1, 100), is_linked)), COMMON) is None
 
 
 def test_a_falling_line_is_made_level() -> None:
-    scores, links = drawn(50_000, (-9.0, -2.0))
-    found = fit_line(count_scores(scores, links), COMMON)
-    assert found and found[0] == 0.0 and sigmoid(found[1]) == pytest.approx(links.mean())
+    counts = counted(*drawn(50, (-9.0, -2.0)))
+    found, share = fit_line(counts, COMMON), counts[2].sum() / counts[1].sum()
+    assert found and found[0] == 0.0 and sigmoid(found[1]) == pytest.approx(share)
 
 
 def test_scores_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(StoreError, match="scores that are no numbers"):
-        count_scores(np.array([0.1, np.nan, 0.3]), np.array([0, 0, 1]))
+        counted(np.array([[0.1, np.nan, 0.3]]), np.array([[False, False, True]]))

@@ -16,7 +16,13 @@ from relatum.checkpoint import MANIFEST
 from relatum.config import Config
 from relatum.errors import DataError
 from relatum.evaluate import Report, evaluate, notes
-from relatum.evaluate.baselines import FROZEN, constant_method, frozen_method, wrong_directions
+from relatum.evaluate.baselines import (
+    FROZEN,
+    alone_method,
+    constant_method,
+    frozen_method,
+    wrong_directions,
+)
 from relatum.evaluate.plots import draw_bars, place, spread_apart
 from relatum.evaluate.report import show
 from relatum.evaluate.sections import ask
@@ -123,9 +129,9 @@ def test_all_methods_stand_in_one_table(report: Report) -> None:
         ("TF-IDF", "both"),
         ("null relation", "both"),
         ("constant relation", "both"),
-        *(("unconditioned", way) for way in WAYS),
+        *(("unconditioned", way) for way in (*WAYS, "T", "I")),
         ("shuffled relations", "both"),
-        *(("conditioned", way) for way in WAYS),
+        *(("conditioned", way) for way in (*WAYS, "T", "I")),
     ]
     assert all(tuple(row.numbers) == METRICS for row in report.sections[0].rows)
 
@@ -392,6 +398,25 @@ def test_the_null_relation_ignores_what_is_asked(
     assert (one["both"] == other["both"]).all()
     vectors = model.condition(tokens, None).both.numpy()
     assert np.allclose(one["both"], vectors @ vectors.T, atol=1e-5)
+
+
+def test_a_picture_alone_asks_as_an_item_without_a_text_does(
+    model: Model, catalogue: Catalogue, cache: Path
+) -> None:
+    items = catalogue.items[:9]
+    tokens, text = model.encode(items, cache=cache), catalogue.relations[0].text
+    scores = alone_method(model, tokens)(Direction("a", text, text))
+    wanted = model.condition(tokens, None).both
+    for way, bare in (
+        ("I", [replace(item, text=None) for item in items if item.image]),
+        ("T", [replace(item, image=None) for item in items if item.text]),
+    ):
+        rows = [row for row, item in enumerate(items) if (item.image if way == "I" else item.text)]
+        asked = model.condition(model.encode(bare, cache=cache), text).both
+        assert np.allclose(scores[way][rows], asked @ wanted.T, atol=1e-5)
+    only = tokens[tokens.text.present]
+    blind = Tokens(only.image.blank(), only.text)
+    assert list(alone_method(model, blind)(Direction("a", text, text))) == ["T"]
 
 
 def test_shuffled_directions_never_keep_their_text() -> None:

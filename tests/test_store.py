@@ -14,6 +14,7 @@ from PIL import Image
 
 from conftest import Settings
 from relatum import Catalogue, Item, Model, train
+from relatum.catalogue import directions
 from relatum.errors import DataError, RelatumError, StoreError
 from relatum.scores import compare
 from relatum.store import Hit, Store, build, calibration, view
@@ -66,11 +67,46 @@ def test_every_line_has_that_of_all_pairs_as_its_prior_and_none_relation_has_one
         calibration, "fit_line", lambda *given: priors.append(given[1:]) or fit(*given)
     )
     items = {item.id: item for item in varied.items}
+    vectors = model.condition(model.encode(varied.items, cache=cache), None).both
     made = calibration.calibrate(
-        model, varied, lambda ids: model.encode([items[name] for name in ids], cache=cache)
+        model,
+        varied,
+        lambda ids: model.encode([items[name] for name in ids], cache=cache),
+        ([item.id for item in varied.items], vectors),
     )
     assert "" in made.known and made.others is not None and len(priors) > 3
     assert priors == [(), *[(made.others,)] * (len(priors) - 1)]
+
+
+def test_what_is_found_may_be_a_sample_that_lacks_who_asks(
+    model: Model, varied: Catalogue, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert model.split is not None
+    asked = [item.id for item in varied.items if item.id in {*model.split.validation}]
+    found = [item for item in varied.items if item.id not in asked[::2]][::2]
+    names = {item.id: item for item in varied.items}
+    groups = [{*group.items} for group in varied.groups if group.relation == "colour"]
+    count, seen = calibration.count_scores, []
+    monkeypatch.setattr(
+        calibration, "count_scores", lambda *given: seen.append(given) or count(*given)
+    )
+    calibration.calibrate(
+        model,
+        varied,
+        lambda ids: model.encode([names[name] for name in ids], cache=cache),
+        (
+            [item.id for item in found],
+            model.condition(model.encode(found, cache=cache), None).both,
+        ),
+    )
+    ways = [way.text for way in directions(model.relations)]
+    scores, links, is_pair = seen[ways.index(COLOUR)]
+    assert scores.shape == links.shape == is_pair.shape == (len(asked), len(found))
+    for row, one in enumerate(asked):
+        for column, other in enumerate(found):
+            assert is_pair[row, column] == (one != other.id)
+            together = any({one, other.id} <= group for group in groups)
+            assert links[row, column] == (together and one != other.id)
 
 
 def one_line(error: pytest.ExceptionInfo[RelatumError]) -> str:

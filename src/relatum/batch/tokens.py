@@ -42,6 +42,11 @@ class Part:
         """Return the part in main memory."""
         return self.to(torch.device("cpu"))
 
+    def blank(self) -> "Part":
+        """Return the part as if no item had this modality."""
+        nothing = torch.zeros_like(self.mask)
+        return Part(self.tokens * 0, nothing, self.pooled * 0)
+
     def widen(self, count: int) -> "Part":
         """Return the part with room for `count` tokens an item."""
         return Part(_widen(self.tokens, count), _widen(self.mask, count), self.pooled)

@@ -19,7 +19,7 @@ from relatum.model import Model
 from relatum.protocols.retrieval import Method, Scores
 from relatum.scores import Way, compare
 
-FROZEN: dict[Way, str] = {"TT": "frozen text", "II": "frozen image", "both": "frozen both"}
+FROZEN: dict[str, str] = {"TT": "frozen text", "II": "frozen image", "both": "frozen both"}
 
 
 def frozen_method(tokens: Tokens) -> Method:
@@ -55,6 +55,35 @@ def constant_method(
 
     def score(direction: Direction) -> Scores:
         return {way: compare(sources, targets, way).numpy() for way in ways}
+
+    return score
+
+
+def alone_method(model: Model, tokens: Tokens) -> Method:
+    """Find whole items by the text (`T`) or the picture (`I`) of a source alone.
+
+    As a search with words or a photo of one's own does. A way that no item can ask is left out.
+    """
+    shown = {"T": Tokens(tokens.image.blank(), tokens.text)} if tokens.text.mask.any() else {}
+    if tokens.image.mask.any():
+        shown["I"] = Tokens(tokens.image, tokens.text.blank())
+    targets = model.condition(tokens, None).both
+
+    def score(direction: Direction) -> Scores:
+        told = direction.text if model.config.model.conditioned else None
+        return {
+            way: (model.condition(some, told).both @ targets.T).numpy()
+            for way, some in shown.items()
+        }
+
+    return score
+
+
+def all_ways(*methods: Method) -> Method:
+    """Answer in the ways of several methods."""
+
+    def score(direction: Direction) -> Scores:
+        return {way: one for method in methods for way, one in method(direction).items()}
 
     return score
 

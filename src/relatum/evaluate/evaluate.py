@@ -12,7 +12,13 @@ from relatum.batch import Tokens
 from relatum.catalogue import Catalogue
 from relatum.encoders import OWN, encode_items, find_encoder
 from relatum.errors import CheckpointError, DataError
-from relatum.evaluate.baselines import constant_method, frozen_method, shuffled_method
+from relatum.evaluate.baselines import (
+    all_ways,
+    alone_method,
+    constant_method,
+    frozen_method,
+    shuffled_method,
+)
 from relatum.evaluate.controls import modality_gap, paraphrase_overlap
 from relatum.evaluate.maps import find_views
 from relatum.evaluate.notes import (
@@ -159,8 +165,11 @@ def _methods(
         methods["null relation"] = constant_method(model, tokens)
         methods["constant relation"] = constant_method(model, tokens, text=CONSTANT)
     if twin is not None:
-        methods["unconditioned"] = constant_method(twin, twin.encode(items, cache=cache), WAYS)
-    methods[_name(model)] = from_model("", model).method(asked)
+        theirs = twin.encode(items, cache=cache)
+        plain = constant_method(twin, theirs, WAYS)
+        methods["unconditioned"] = all_ways(plain, alone_method(twin, theirs))
+    own = from_model("", model).method(asked)
+    methods[_name(model)] = all_ways(own, alone_method(model, tokens))
     return methods
 
 

@@ -15,7 +15,6 @@ from relatum.evaluate.baselines import FROZEN
 from relatum.metrics import bootstrap, macro_mean
 from relatum.protocols.questions import Questions
 from relatum.protocols.retrieval import METRICS, Outcome
-from relatum.scores import Way
 
 BY_RELATION = ("hit@5", "other hit@5", "precision@10")
 FEW = 30  # queries below which a direction says little, and sways the mean
@@ -100,7 +99,7 @@ def summarise(
 ) -> Section:
     """Turn outcomes into a section. The first one is of the frozen encoders, by `FROZEN` ways."""
     frozen, *trained = outcomes
-    best: dict[str, Way] = {metric: _best_way(frozen, metric) for metric in METRICS}
+    best = {metric: _best_way(frozen, metric) for metric in METRICS}
     return Section(
         title=title,
         about=about,
@@ -114,8 +113,8 @@ def summarise(
     )
 
 
-def _best_way(frozen: Outcome, metric: str) -> Way:
-    means: list[tuple[float, Way]] = [(frozen.mean(way, metric), way) for way in FROZEN]
+def _best_way(frozen: Outcome, metric: str) -> str:
+    means = [(frozen.mean(way, metric), way) for way in FROZEN]
     return max(means, key=lambda pair: pair[0])[1]
 
 
@@ -129,7 +128,7 @@ def _rows(outcome: Outcome, is_frozen: bool) -> list[Row]:
 
 
 def _differences(
-    frozen: Outcome, trained: Sequence[Outcome], best: dict[str, Way]
+    frozen: Outcome, trained: Sequence[Outcome], best: dict[str, str]
 ) -> list[Difference]:
     """Compare the last trained method with those before it and with the best frozen way."""
     *others, method = trained
@@ -138,7 +137,7 @@ def _differences(
 
 
 def _difference(
-    method: Outcome, other: Outcome, ways: dict[str, Way], name: str | None = None
+    method: Outcome, other: Outcome, ways: dict[str, str], name: str | None = None
 ) -> Difference:
     numbers: dict[str, Number] = {}
     for metric in METRICS:
@@ -148,7 +147,7 @@ def _difference(
 
 
 def _relation_row(
-    asked: Questions, frozen: Outcome, trained: Sequence[Outcome], best: dict[str, Way]
+    asked: Questions, frozen: Outcome, trained: Sequence[Outcome], best: dict[str, str]
 ) -> RelationRow:
     name = asked.direction.name
     numbers: dict[str, dict[str, Number]] = {"best frozen": {}}

@@ -21,9 +21,8 @@ from relatum.metrics import (
     reciprocal,
 )
 from relatum.protocols.questions import Questions
-from relatum.scores import Way
 
-Scores = Mapping[Way, Float[np.ndarray, "items items"]]
+Scores = Mapping[str, Float[np.ndarray, "items items"]]  # by the way to compare
 Method = Callable[[Direction], Scores]
 
 METRICS = (
@@ -43,20 +42,20 @@ class Outcome:
     """A method's results: `values[way][metric][direction name]` is an array over queries."""
 
     name: str
-    values: Mapping[Way, Mapping[str, Mapping[str, Float[np.ndarray, " _"]]]]
+    values: Mapping[str, Mapping[str, Mapping[str, Float[np.ndarray, " _"]]]]
 
-    def groups(self, way: Way, metric: str) -> list[Float[np.ndarray, " _"]]:
+    def groups(self, way: str, metric: str) -> list[Float[np.ndarray, " _"]]:
         """Return the outcomes by direction, as the intervals need them."""
         return list(self.values[way][metric].values())
 
-    def mean(self, way: Way, metric: str) -> float:
+    def mean(self, way: str, metric: str) -> float:
         """Return the mean over directions of the mean over queries."""
         return macro_mean(self.groups(way, metric))
 
 
 def measure(name: str, method: Method, questions: Sequence[Questions]) -> Outcome:
     """Ask a method all questions."""
-    values: dict[Way, dict[str, dict[str, np.ndarray]]] = {}
+    values: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for asked in questions:
         for way, scores in method(asked.direction).items():
             results = _answers(asked, scores)

@@ -25,10 +25,10 @@ from relatum.errors import StoreError
 from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.store.about import Lines, about, group_names
-from relatum.store.calibration import calibrate
+from relatum.store.calibration import FOUND, calibrate
 from relatum.store.columns import Columns
 from relatum.store.manifest import BUILDING, FORMAT, MANIFEST, Manifest, Place
-from relatum.store.rows import encoded_columns, make_rows, read_tokens, token_columns
+from relatum.store.rows import encoded_columns, make_rows, read_tokens, read_vectors, token_columns
 from relatum.store.view import View, lance_errors
 
 Encoded = Callable[[int, int], Mapping[str, Any]]  # columns from a row on, of so many at most
@@ -53,8 +53,13 @@ def build(
         View(table, place.path).index()
     stored = View(table, place.path)
     names = token_columns(model)
+    sample = stored.spread(["id", "vector"], FOUND)
     calibration = calibrate(
-        model, catalogue, lambda ids: read_tokens(model, stored.find(ids, names)), report=report
+        model,
+        catalogue,
+        lambda ids: read_tokens(model, stored.find(ids, names)),
+        (sample["id"].to_pylist(), read_vectors(sample["vector"])),
+        report=report,
     ).to_json()
     with tempfile.TemporaryDirectory() as folder:
         model.save(folder)

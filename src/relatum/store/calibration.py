@@ -1,6 +1,6 @@
-"""What a score is worth: how often items of such a score are linked.
+"""What a score is worth: how often items that a search finds with such a score are linked.
 
-In: a model and a catalogue that has the model's validation items.
+In: a model, a catalogue that has the model's validation items, vectors of items to find.
 Out: a probability for any score, under a known relation or any other text.
 This file does not know of stores or queries.
 """
@@ -11,24 +11,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.optimize import minimize
 from scipy.special import expit
+from torch import Tensor
 
 from relatum.batch import Tokens
 from relatum.catalogue import Catalogue, as_asked, directions, linked
 from relatum.errors import StoreError
 from relatum.model import Model
 from relatum.progress import Report, silent
-from relatum.scores import compare
 from relatum.store.columns import clean
 
-ITEMS = 600  # validation items at most: 360,000 pairs under each relation
+ASKED = 600  # validation items at most
+FOUND = 2048  # items of the whole catalogue at most: 1.2 million pairs under each relation
 BINS = 256  # of scores, that a relation's pairs are counted in
 PRIOR = 4.0  # slopes of relations deviate from the common one by a share of 1 / PRIOR
 
 
-Counts = Float[np.ndarray, "3 bins"]  # of each bin of scores: their mean, its pairs, its links
+Counts = Float[np.ndarray, "3 bins"]  # of each bin of scores: middle, weight of pairs, of links
+Flags = Bool[np.ndarray, "asked found"]
 
 
 @dataclass(frozen=True)
@@ -77,36 +79,44 @@ def calibrate(
     model: Model,
     catalogue: Catalogue,
     read: Callable[[Sequence[str]], Tokens],
+    found: tuple[Sequence[str], Float[Tensor, "found dim"]],
     *,
     report: Report = silent,
 ) -> Calibration:
-    """Fit on all pairs of the validation items: Platt scaling, so probability rises with score.
+    """Fit on what validation items find: Platt scaling, so probability rises with score.
+
+    `read` gives tokens by id; `found` is a sample of all items, ids and null vectors. What is found
+    first is looked at most, so the pair at rank n has weight 1 / n: each tenfold longer list as
+    much, and each item that asks alike, however many are linked to it.
 
     A few links say little of how fast it rises; so slopes are drawn to that of all pairs, by a
     normal prior. A relation without links among them takes the line of all pairs; so does the text
     of no known relation, which makes it too sure of itself where the model generalises badly.
     """
     held_out = set(model.split.validation) if model.split else set()
-    items = [item for item in catalogue.items if item.id in held_out][:ITEMS]
-    if len(items) < 2 or not model.relations:
+    names = [clean(item.id) for item in catalogue.items if item.id in held_out][:ASKED]
+    if len(names) < 2 or not model.relations:
         return Calibration()
-    tokens = read([clean(item.id) for item in items])
-    plain = model.condition(tokens, None)
-    rows = {item.id: row for row, item in enumerate(items)}
-    pairs = ~np.eye(len(items), dtype=bool)
+    rows = {name: row for row, name in enumerate(dict.fromkeys([*names, *found[0]]))}
+    there = [rows[name] for name in found[0]]
+    is_pair = np.arange(len(names))[:, None] != there
+    tokens, plain = read(names), found[1].T
+    given = {item.id: rows[name] for item in catalogue.items if (name := clean(item.id)) in rows}
     counted: dict[str, Counts] = {}
-    any_link = np.zeros(pairs.sum(), dtype=bool)
+    any_link = np.zeros_like(is_pair)
     ways = [way for way in directions(model.relations) if _has(catalogue, way.relation)]
     for done, way in enumerate(ways, 1):
-        links = as_asked(linked(catalogue, way.relation, rows), way).toarray()[pairs] > 0
-        asked = model.condition(tokens, way.text)
-        counted[way.text] = count_scores(compare(asked, plain, "both").numpy()[pairs], links)
+        links = as_asked(linked(catalogue, way.relation, given), way)
+        links = links[: len(names)][:, there].toarray() > 0
+        scores = (model.condition(tokens, way.text).both @ plain).numpy()
+        counted[way.text] = count_scores(scores, links, is_pair)
         any_link |= links
         report("calibrate", done, len(ways), "")
     if not counted:
         return Calibration()
     others = fit_line(np.concatenate([*counted.values()], axis=1))
-    counted[""] = count_scores(compare(plain, plain, "both").numpy()[pairs], any_link)
+    scores = (model.condition(tokens, None).both @ plain).numpy()
+    counted[""] = count_scores(scores, any_link, is_pair)
     fitted = {text: fit_line(one, others) for text, one in counted.items()}
     return Calibration({text: line for text, line in fitted.items() if line}, others)
 
@@ -115,19 +125,32 @@ def _has(catalogue: Catalogue, relation: str) -> bool:
     return any(known.id == relation for known in catalogue.relations)
 
 
-def count_scores(scores: np.ndarray, links: np.ndarray) -> Counts:
-    """Return the mean score of each bin of scores, its pairs and its links.
+def count_scores(scores: Float[np.ndarray, "asked found"], links: Flags, is_pair: Flags) -> Counts:
+    """Return each bin's middle, the weight of its pairs and of its links.
 
+    A pair weighs 1 / its rank among all that its row finds; those of one bin share their weight.
     Raises `StoreError` for scores that are no numbers.
     """
     if not np.isfinite(scores).all():
         what, fix = "the model gives scores that are no numbers", "train it again"
         raise StoreError(what, fix=fix)
-    edges = np.linspace(scores.min(), scores.max(), BINS + 1)[1:-1]
-    bins = np.digitize(scores, edges)
-    pairs, sums, linked = (np.bincount(bins, of, BINS) for of in (None, scores, links))
-    some = pairs > 0
-    return np.stack([sums[some] / pairs[some], pairs[some], linked[some]])
+    low = scores.min()
+    kept = np.where(is_pair, scores, low)
+    width = (np.ptp(kept) or 1.0) / BINS
+    cells = np.minimum((kept - low) / width, BINS - 1).astype(np.int64)
+    cells += BINS * np.arange(len(scores))[:, None]
+
+    def count(some: np.ndarray) -> np.ndarray:
+        return np.bincount(some, minlength=len(scores) * BINS).reshape(-1, BINS)
+
+    pairs = count(cells.ravel()) - count(cells[~is_pair])
+    ranks = np.flip(np.flip(pairs, 1).cumsum(1), 1)  # how many have this score or more
+    harmonic = np.cumsum([0.0, *1 / np.arange(1.0, scores.shape[1] + 1)])
+    weights = harmonic[ranks] - harmonic[ranks - pairs]
+    linked = count(cells[links & is_pair]) * weights / np.maximum(pairs, 1)
+    centres = low + width * (np.arange(BINS) + 0.5)
+    found = np.stack([centres, weights.sum(0), linked.sum(0)])
+    return found[:, found[1] > 0]
 
 
 def fit_line(
