@@ -1,7 +1,8 @@
 """Are the probabilities of a search right, for items neither trained on nor calibrated on?
 
-Every test item is asked from under each relation. Beside the mean probability of the first hit, and
-of the first ten, stands the share of them that the catalogue links.
+Every test item is asked from under each relation, as it is, by its text alone and by its picture
+alone. Beside the mean probability of the first hit, and of the first ten, stands the share of them
+that the catalogue links.
 
     python benchmarks/probabilities.py [furniture] [survival] [--seeds 3] [--cache DIR]
 """
@@ -11,32 +12,45 @@ from pathlib import Path
 
 import numpy as np
 
-from relatum import Catalogue, Config, train
+from relatum import Catalogue, Config, Item, train
 from relatum.catalogue import as_asked, directions, linked
 from relatum.store import Store
 
 COLUMNS = "| relation | linked | said, first | right, first | said, ten | right, ten |"
+KINDS = ("as they are", "by the text alone", "by the picture alone")
+Told = dict[str, np.ndarray]
 
 
-def ask(name: str, seed: int, work: Path, cache: Path | None) -> dict[str, np.ndarray]:
+def ask(name: str, seed: int, work: Path, cache: Path | None) -> dict[str, Told]:
     """Train and index, unless that is done; return what was said and what is right, by relation."""
     catalogue, folder = Catalogue.load(name), work / f"{name}-{seed}"
     model = train(catalogue, Config(seed=seed), folder / "model", resume=True, cache=cache)
     store = Store.build(model, catalogue, folder / "store", cache=cache)
     assert model.split is not None
+    asked = [item for item in catalogue.items if item.id in {*model.split.test}]
     rows = {item.id: row for row, item in enumerate(catalogue.items)}
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Told] = {kind: {} for kind in KINDS}
     for way in directions(model.relations):
         links = as_asked(linked(catalogue, way.relation, rows), way).toarray() > 0
-        lists: list[list[tuple[float, bool]]] = []
-        for item in model.split.test:
-            hits = store.search(item=item, relation=way.text, k=10)
-            theirs = links[rows[item]]
-            lists.append([(hit.probability or 0.0, theirs[rows[hit.id]]) for hit in hits])
-        pairs = np.array(lists, dtype=float)
-        share = links[[rows[item] for item in model.split.test]].any(1).mean()
-        found[way.text] = np.array([share, *pairs[:, 0].mean(0), *pairs.mean((0, 1))])
+        for kind in KINDS:
+            lists: list[list[tuple[float, bool]]] = []
+            for item in asked:
+                source = sources(item)[KINDS.index(kind)]
+                if None in source.values():
+                    continue
+                hits = store.search(**source, relation=way.text, k=11)
+                others = [hit for hit in hits if hit.id != item.id][:10]
+                theirs = links[rows[item.id]]
+                lists.append([(hit.probability or 0.0, theirs[rows[hit.id]]) for hit in others])
+            pairs = np.array(lists, dtype=float)
+            share = links[[rows[item.id] for item in asked]].any(1).mean()
+            found[kind][way.text] = np.array([share, *pairs[:, 0].mean(0), *pairs.mean((0, 1))])
     return found
+
+
+def sources(item: Item) -> list[dict]:
+    """Return what a search is told of an item, by kind."""
+    return [{"item": item.id}, {"text": item.text}, {"image": item.image}]
 
 
 def main() -> None:
@@ -50,12 +64,15 @@ def main() -> None:
     for name in chosen.names:
         runs = [ask(name, seed, chosen.work, chosen.cache) for seed in range(chosen.seeds)]
         print(f"\n{name}\n\n{COLUMNS}\n|{' --- |' * 6}")
-        for text in runs[0]:
-            cells = " | ".join(f"{value:.2f}" for value in np.mean([run[text] for run in runs], 0))
-            print(f"| {text} | {cells} |")
-        whole = np.array([[*run.values()] for run in runs])
-        off = [abs(whole[..., said] - whole[..., said + 1]).mean() for said in (1, 3)]
-        print(f"\nOff by, mean of relations and seeds: first {off[0]:.3f}, ten {off[1]:.3f}")
+        whole = {kind: np.array([[*run[kind].values()] for run in runs]) for kind in KINDS}
+        for text, values in zip(runs[0][KINDS[0]], whole[KINDS[0]].mean(0), strict=True):
+            print(f"| {text} | {' | '.join(f'{value:.2f}' for value in values)} |")
+        print("\nOff by, mean of relations and seeds (mean said, mean right):")
+        for kind, values in whole.items():
+            for part, said in (("first", 1), ("ten", 3)):
+                off = abs(values[..., said] - values[..., said + 1]).mean()
+                ends = ", ".join(f"{values[..., at].mean():.2f}" for at in (said, said + 1))
+                print(f"  {kind}, {part}: {off:.3f} ({ends})")
 
 
 if __name__ == "__main__":

@@ -74,8 +74,13 @@ def test_every_line_has_that_of_all_pairs_as_its_prior_and_none_relation_has_one
         lambda ids: model.encode([items[name] for name in ids], cache=cache),
         ([item.id for item in varied.items], vectors),
     )
-    assert "" in made.known and made.others is not None and len(priors) > 3
-    assert priors == [(), *[(made.others,)] * (len(priors) - 1)]
+    assert [*made.kinds] == ["both", "text", "image"]
+    expected = [
+        given
+        for lines in made.kinds.values()
+        for given in [(), *[(lines.others,)] * (len(varied.relations) + 1)]
+    ]
+    assert priors == expected and all("" in lines.known for lines in made.kinds.values())
 
 
 def test_what_is_found_may_be_a_sample_that_lacks_who_asks(
@@ -100,7 +105,9 @@ def test_what_is_found_may_be_a_sample_that_lacks_who_asks(
         ),
     )
     ways = [way.text for way in directions(model.relations)]
-    scores, links, is_pair = seen[ways.index(COLOUR)]
+    assert len(seen) == 3 * (len(ways) + 1)
+    scores, links, is_pair = seen[3 * ways.index(COLOUR) + 1]  # asked by texts alone
+    asked = [one for one in asked if names[one].text is not None]
     assert scores.shape == links.shape == is_pair.shape == (len(asked), len(found))
     for row, one in enumerate(asked):
         for column, other in enumerate(found):

@@ -1,5 +1,6 @@
 """What a search promises: weights, pages, probabilities, explanations, writes that stay fresh."""
 
+import json
 import random
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from relatum.catalogue import directions
 from relatum.encoders import Raw
 from relatum.errors import RelatumError, StoreError
 from relatum.store import Hit, Query, Store, build, explain, search
+from relatum.store.calibration import sigmoid
 
 COLOUR, SHAPE = "are of the same colour", "have the same shape"
 
@@ -162,6 +164,28 @@ def test_without_validation_items_there_is_no_probability(
     assert {hit.probability for hit in built.search(item=rest[0].id)} == {None}
     with pytest.raises(StoreError, match="no calibration"):
         built.search(item=rest[0].id, min_score=0.5)
+
+
+def test_a_source_of_a_kind_that_none_was_calibrated_on_has_no_probability(
+    model: Model, catalogue: Catalogue, cache: Path, tmp_path: Path
+) -> None:
+    bare = tuple(replace(item, image=None) for item in catalogue.items if item.text)
+    built = Store.build(model, replace(catalogue, items=bare), tmp_path / "store", cache=cache)
+    assert {hit.probability for hit in built.search(text="a red ball", min_score=0.0)} != {None}
+    picture = next(item.image for item in catalogue.items if item.image)
+    assert {hit.probability for hit in built.search(image=picture)} == {None}
+    with pytest.raises(StoreError, match="no calibration for such a source"):
+        built.search(image=picture, min_score=0.0)
+
+
+def test_a_text_alone_has_probabilities_of_its_own(store: Store, catalogue: Catalogue) -> None:
+    lines = json.loads((Path(store.path) / "store.json").read_text())["calibration"]
+    for item in catalogue.items[:3]:
+        assert item.text
+        for hit in store.search(text=item.text, relation=COLOUR, k=3):
+            slope, offset = lines["text"]["known"][COLOUR]
+            assert hit.probability == pytest.approx(sigmoid(slope * hit.score + offset))
+    assert lines["text"]["known"][COLOUR] != lines["both"]["known"][COLOUR]
 
 
 def test_ties_between_two_items_come_best_first(store: Store, catalogue: Catalogue) -> None:

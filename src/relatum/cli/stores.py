@@ -149,13 +149,18 @@ def _hits_table(hits: "list[Hit]", relation: list[str] | None, *, explain: bool)
     table = Table(
         title=f"under {', '.join(map(repr, relation))}" if relation else "under no relation"
     )
-    for column in ("rank", "id", "score", "probability", "text"):
-        table.add_column(column, justify="left" if column in ("id", "text") else "right")
+    for column in ("rank", "id", "score", "probability"):
+        table.add_column(column, justify="left" if column == "id" else "right")
+    tells = any(hit.is_linked for hit in hits)
+    if tells:
+        table.add_column("linked", justify="center")
+    table.add_column("text")
     if explain:
         table.add_column("carried by")
     for hit in hits:
         chance = "" if hit.probability is None else f"{hit.probability:.2f}"
-        cells = [str(hit.rank), hit.id, f"{hit.score:.3f}", chance, hit.text or "(picture only)"]
+        cells = [str(hit.rank), hit.id, f"{hit.score:.3f}", chance]
+        cells += ["✓" if hit.is_linked else ""] * tells + [hit.text or "(picture only)"]
         words = sorted((hit.explanation and hit.explanation.hit.words) or (), key=lambda w: -w[1])
         best = [f"{word} {weight:+.3f}" for word, weight in words[:4]]
         table.add_row(*cells, *([", ".join(best)] if explain else []))

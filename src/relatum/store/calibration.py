@@ -29,41 +29,57 @@ BINS = 256  # of scores, that a relation's pairs are counted in
 PRIOR = 4.0  # slopes of relations deviate from the common one by a share of 1 / PRIOR
 
 
+Line = tuple[float, float]  # slope and offset of log-odds
 Counts = Float[np.ndarray, "3 bins"]  # of each bin of scores: middle, weight of pairs, of links
 Flags = Bool[np.ndarray, "asked found"]
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Lines:
     """The log-odds slope * score + offset, by text; `others` for texts that are not known."""
 
-    known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    others: tuple[float, float] | None = None
+    known: Mapping[str, Line]
+    others: Line
+
+    def probability(self, weights: Mapping[str | None, float], scores: list[float]) -> float | None:
+        """Return how likely a link is; for several relations by the weighted mean of log-odds.
+
+        None where all weights are 0.
+        """
+        total = sum(map(abs, weights.values()))
+        odds = 0.0
+        for (text, weight), score in zip(weights.items(), scores, strict=True):
+            slope, offset = self.known.get(text or "", self.others)
+            odds += weight * (slope * score + offset)
+        return sigmoid(odds / total) if total else None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Lines by what an item that asks has: a text or an image alone has scores of another scale."""
+
+    kinds: Mapping[str, Lines] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """Return the lines for the manifest."""
-        return {"known": dict(self.known), "others": self.others}
+        return {kind: vars(lines) for kind, lines in self.kinds.items()}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Calibration":
+    def from_json(cls, values: Mapping[str, Mapping[str, Any]]) -> "Calibration":
         """Rebuild what `to_json` returned."""
-        known = {text: (line[0], line[1]) for text, line in values["known"].items()}
-        others = values["others"]
-        return cls(known, (others[0], others[1]) if others else None)
+        kinds: dict[str, Lines] = {}
+        for kind, lines in values.items():
+            known = {text: (slope, offset) for text, (slope, offset) in lines["known"].items()}
+            slope, offset = lines["others"]
+            kinds[kind] = Lines(known, (slope, offset))
+        return cls(kinds)
 
-    def log_odds(self, text: str | None, score: float) -> float | None:
-        """Return the log-odds of a link under a relation; None without a calibration."""
-        line = self.known.get(text or "", self.others)
-        return None if line is None else line[0] * score + line[1]
-
-    def probability(self, weights: Mapping[str | None, float], scores: list[float]) -> float | None:
-        """Return how likely a link is; for several relations by the weighted mean of log-odds."""
-        pairs = zip(weights.items(), scores, strict=True)
-        odds = [(weight, self.log_odds(text, score)) for (text, weight), score in pairs]
-        total = sum(abs(weight) for weight, _ in odds)
-        if not total or any(value is None for _, value in odds):
-            return None
-        return sigmoid(sum(weight * value for weight, value in odds if value is not None) / total)
+    def lines(self, source: Tokens) -> Lines | None:
+        """Return the lines for one item that asks; None where none like it was calibrated on."""
+        has_image, has_text = source.image.mask.any(), source.text.mask.any()
+        return self.kinds.get(
+            "both" if has_image and has_text else "image" if has_image else "text"
+        )
 
 
 def sigmoid(log_odds: float) -> float:
@@ -87,7 +103,8 @@ def calibrate(
 
     `read` gives tokens by id; `found` is a sample of all items, ids and null vectors. What is found
     first is looked at most, so the pair at rank n has weight 1 / n: each tenfold longer list as
-    much, and each item that asks alike, however many are linked to it.
+    much, and each item that asks alike, however many are linked to it. The items ask as they are,
+    by their text alone and by their image alone.
 
     A few links say little of how fast it rises; so slopes are drawn to that of all pairs, by a
     normal prior. A relation without links among them takes the line of all pairs; so does the text
@@ -95,30 +112,72 @@ def calibrate(
     """
     held_out = set(model.split.validation) if model.split else set()
     names = [clean(item.id) for item in catalogue.items if item.id in held_out][:ASKED]
-    if len(names) < 2 or not model.relations:
+    ways = [way for way in directions(model.relations) if _has(catalogue, way.relation)]
+    if len(names) < 2 or not ways:
         return Calibration()
     rows = {name: row for row, name in enumerate(dict.fromkeys([*names, *found[0]]))}
+    given = {item.id: rows[name] for item in catalogue.items if (name := clean(item.id)) in rows}
     there = [rows[name] for name in found[0]]
     is_pair = np.arange(len(names))[:, None] != there
-    tokens, plain = read(names), found[1].T
-    given = {item.id: rows[name] for item in catalogue.items if (name := clean(item.id)) in rows}
-    counted: dict[str, Counts] = {}
     any_link = np.zeros_like(is_pair)
-    ways = [way for way in directions(model.relations) if _has(catalogue, way.relation)]
+    askers = _askers(read(names))
     for done, way in enumerate(ways, 1):
         links = as_asked(linked(catalogue, way.relation, given), way)
         links = links[: len(names)][:, there].toarray() > 0
-        scores = (model.condition(tokens, way.text).both @ plain).numpy()
-        counted[way.text] = count_scores(scores, links, is_pair)
         any_link |= links
+        for one in askers:
+            one.ask(model, way.text, found[1], links, is_pair)
         report("calibrate", done, len(ways), "")
-    if not counted:
-        return Calibration()
-    others = fit_line(np.concatenate([*counted.values()], axis=1))
-    scores = (model.condition(tokens, None).both @ plain).numpy()
-    counted[""] = count_scores(scores, any_link, is_pair)
-    fitted = {text: fit_line(one, others) for text, one in counted.items()}
-    return Calibration({text: line for text, line in fitted.items() if line}, others)
+    for one in askers:
+        one.ask(model, None, found[1], any_link, is_pair)
+    fitted = {one.kind: lines for one in askers if (lines := one.fit())}
+    return Calibration(fitted)
+
+
+@dataclass
+class _Askers:
+    """Items that ask with what a kind shows of them, and what they found."""
+
+    kind: str
+    rows: np.ndarray
+    tokens: Tokens
+    counted: dict[str | None, Counts] = field(default_factory=dict)
+
+    def ask(
+        self,
+        model: Model,
+        text: str | None,
+        plain: Float[Tensor, "found dim"],
+        links: Flags,
+        is_pair: Flags,
+    ) -> None:
+        """Count the scores under a text."""
+        scores = (model.condition(self.tokens, text).both @ plain.T).numpy()
+        self.counted[text] = count_scores(scores, links[self.rows], is_pair[self.rows])
+
+    def fit(self) -> Lines | None:
+        """Return a line for each text that has links, drawn to that of all relations."""
+        told = [counts for text, counts in self.counted.items() if text is not None]
+        others = fit_line(np.concatenate(told, axis=1))
+        if others is None:
+            return None
+        fitted = {text or "": fit_line(one, others) for text, one in self.counted.items()}
+        return Lines({text: line for text, line in fitted.items() if line}, others)
+
+
+def _askers(tokens: Tokens) -> list[_Askers]:
+    """Return the kinds that have two items or more."""
+    image, text = tokens.image, tokens.text
+    kinds: list[tuple[str, Tensor, Tokens]] = [
+        ("both", image.present & text.present, tokens),
+        ("text", text.present, Tokens(image.blank(), text)),
+        ("image", image.present, Tokens(image, text.blank())),
+    ]
+    return [
+        _Askers(kind, has.nonzero()[:, 0].numpy(), shown[has])
+        for kind, has, shown in kinds
+        if has.sum() > 1
+    ]
 
 
 def _has(catalogue: Catalogue, relation: str) -> bool:

@@ -15,7 +15,7 @@ from pyarrow import fs
 from relatum.disk import write_file
 from relatum.errors import StoreError
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "store.json"
 BUILDING = "building.json"  # names the table of a build that has not ended
 AGAIN = "build the store again with relatum index"

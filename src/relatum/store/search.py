@@ -42,20 +42,26 @@ class Search:
         """Answer queries; what they have in common is done once for all of them."""
         found: dict[int, list[Hit] | RelatumError] = {}
         open_ = dict(enumerate(queries))
-        if not self.calibration.others:
-            what, fix = "the store has no calibration", "search without a least probability"
-            refused = StoreError(what, where=self.view.path, fix=fix)
-            found = {n: refused for n, query in open_.items() if query.min_score is not None}
-        stored = {n: q for n, q in open_.items() if n not in found and q.item is not None}
-        told = {n: q for n, q in open_.items() if n not in found and q.item is None}
+        stored = {n: q for n, q in open_.items() if q.item is not None}
+        told = {n: q for n, q in open_.items() if q.item is None}
         sources = look_up(stored, self.view, self.model) | encode(told, self.model)
         found |= {n: one for n, one in sources.items() if isinstance(one, RelatumError)}
         asked = {n: one for n, one in sources.items() if isinstance(one, Asked)}
+        found |= {n: self._uncalibrated() for n, one in asked.items() if self._lacks_lines(one)}
+        asked = {n: one for n, one in asked.items() if n not in found}
         self._condition(list(asked.values()))
         found |= self._learn(asked)
         found |= self._look({n: one for n, one in asked.items() if n not in found})
         found |= {n: self._hits(one) for n, one in asked.items() if n not in found}
         return [found[place] for place in range(len(queries))]
+
+    def _lacks_lines(self, asked: Asked) -> bool:
+        is_least = asked.query.min_score is not None
+        return is_least and self.calibration.lines(asked.tokens) is None
+
+    def _uncalibrated(self) -> RelatumError:
+        what = "the store has no calibration for such a source"
+        return StoreError(what, where=self.view.path, fix="search without a least probability")
 
     def _condition(self, asked: Sequence[Asked]) -> None:
         """Give each source its vector under each of its relations' texts."""
@@ -124,9 +130,9 @@ class Search:
         hits: list[Hit] = []
         rows = zip(found["id"].to_pylist(), found["shown"].to_pylist(), strict=True)
         totals = (scores @ asked.weights).tolist()
+        lines = None if query.examples else self.calibration.lines(asked.tokens)
         for (id, shown), parts, total in zip(rows, scores.tolist(), totals, strict=True):
-            odds = self.calibration.probability(query.weights, parts)
-            odds = None if query.examples else odds
+            odds = lines.probability(query.weights, parts) if lines else None
             if query.min_score is None or (odds or 0.0) >= query.min_score:
                 rank, row = query.offset + len(hits) + 1, self.columns.read(shown)
                 groups = row["groups"]

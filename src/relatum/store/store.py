@@ -162,10 +162,11 @@ class Store:
         tokens, wanted = read_tokens(self.model, found), read_vectors(found["vector"])[1]
         first, second = found.select(["groups", "links"]).to_pylist()
         ties: list[Tie] = []
+        lines = self._calibration.lines(tokens[:1])
         ways = directions(self.relations)
         asked = self.model.condition_many(tokens[:1], [way.text for way in ways])
         for known, score in zip(ways, (asked[:, 0] @ wanted).tolist(), strict=True):
-            chance = self._calibration.probability({known.text: 1.0}, [score])
+            chance = lines.probability({known.text: 1.0}, [score]) if lines else None
             groups, linked = links_under(first, {known.text})
             is_linked = other in linked or not groups.isdisjoint(second["groups"] or ())
             ties.append(Tie(known.name, known.text, score, chance, is_linked))
