@@ -134,7 +134,7 @@ def test_torchrun_trains_the_model_of_one_process(
     command += ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
     command += ["-m", "relatum.cli", "train", str(folder), "-o", str(tmp_path / "run"), "--json"]
     command += [*(f"--set={pair}" for pair in sets), f"--cache={cache}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(said) == 1 and done.stderr.count("train: 10/10") == 1
