@@ -178,6 +178,11 @@ def test_a_source_of_a_kind_that_none_was_calibrated_on_has_no_probability(
         built.search(image=picture, min_score=0.0)
 
 
+def test_a_picture_may_be_named_by_a_string(store: Store, catalogue: Catalogue) -> None:
+    picture = next(item.image for item in catalogue.items if isinstance(item.image, Path))
+    assert store.search(image=str(picture), k=3) == store.search(image=picture, k=3)
+
+
 def test_a_text_alone_has_probabilities_of_its_own(store: Store, catalogue: Catalogue) -> None:
     lines = json.loads((Path(store.path) / "store.json").read_text())["calibration"]
     for item in catalogue.items[:3]:

@@ -31,7 +31,7 @@ class Query:
 
     item: str | None = None
     text: str | None = None
-    image: Path | bytes | Image.Image | None = None
+    image: Path | str | bytes | Image.Image | None = None
     relation: str | Mapping[str, float | int] | None = None
     k: int = 10
     offset: int = 0

@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -165,7 +166,7 @@ def stored_item(found: pa.Table) -> Item:
 
 
 def _as_item(query: Query) -> Item:
-    image = query.image
+    image = Path(query.image) if isinstance(query.image, str) else query.image
     if isinstance(image, Image.Image):
         file = io.BytesIO()
         image.convert("RGBA").save(file, "PNG", compress_level=1)
