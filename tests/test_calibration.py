@@ -52,12 +52,16 @@ def test_an_item_does_not_find_itself() -> None:
 
 
 def test_items_with_many_links_count_as_much_as_those_with_few() -> None:
-    scores = np.tile(np.linspace(1, 0, 1000), (2, 1))
-    links = np.zeros((2, 1000), dtype=bool)
-    links[0, :500] = True  # all that the first finds in the upper half, none that the second does
-    lines = [fit_line(of(scores, links)) for of in (counted, plain)]
-    top = [sigmoid(line[0] + line[1]) for line in lines if line]
-    assert top[0] == pytest.approx(0.5, abs=0.1)
+    scores = np.zeros((10, 1000))
+    scores[0, :500] = 1.0  # one item with five hundred near ones, all of which are linked to it
+    scores[1:, 0] = 1.0  # nine with one near item each, which is not
+    links = np.zeros_like(scores, dtype=bool)
+    links[0, :500] = True
+    whole, by_rank = (fit_line(of(scores, links)) for of in (plain, counted))
+    assert whole and by_rank
+    assert sigmoid(sum(whole)) == pytest.approx(500 / 509, abs=0.01)
+    near = sum(1 / rank for rank in range(1, 501))
+    assert sigmoid(sum(by_rank)) == pytest.approx(near / (near + 9), abs=0.01)
 
 
 def test_three_links_that_chance_put_low_do_not_make_it_level() -> None:

@@ -65,7 +65,9 @@ def test_the_steps_follow_one_another(
     hits = json.loads(out)
     assert code == 0 and len(hits) == 3 and hits[0]["rank"] == 1
     code, out, _ = run(capsys, *words[:-3], "--relation", "are of the same colour")
-    assert code == 0 and "rank" in out
+    assert code == 0 and "rank" in out and "linked" in out and "✓" in out
+    code, out, _ = run(capsys, *words[:2], "--text", "a red ball", "-k", 3)
+    assert code == 0 and "linked" not in out
     table = Table("id")
     table.add_row(300 * "x")
     options.out.print(table)

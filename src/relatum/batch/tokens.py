@@ -7,6 +7,7 @@ This file does not know how tokens were made nor what is done with vectors.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -42,10 +43,9 @@ class Part:
         """Return the part in main memory."""
         return self.to(torch.device("cpu"))
 
-    def blank(self) -> "Part":
+    def absent(self) -> "Part":
         """Return the part as if no item had this modality."""
-        nothing = torch.zeros_like(self.mask)
-        return Part(self.tokens * 0, nothing, self.pooled * 0)
+        return Part(*map(torch.zeros_like, (self.tokens, self.mask, self.pooled)))
 
     def widen(self, count: int) -> "Part":
         """Return the part with room for `count` tokens an item."""
@@ -76,6 +76,12 @@ class Tokens:
     def __getitem__(self, rows: Tensor | slice) -> "Tokens":
         """Return some items, in the order asked."""
         return Tokens(self.image[rows], self.text[rows])
+
+    def only(self, side: Literal["image", "text"]) -> "Tokens":
+        """Return the items as if they had nothing but their images, or their texts."""
+        if side == "image":
+            return Tokens(self.image, self.text.absent())
+        return Tokens(self.image.absent(), self.text)
 
     def float(self) -> "Tokens":
         """Return the tokens in single precision."""

@@ -64,9 +64,9 @@ def alone_method(model: Model, tokens: Tokens) -> Method:
 
     As a search with words or a photo of one's own does. A way that no item can ask is left out.
     """
-    shown = {"T": Tokens(tokens.image.blank(), tokens.text)} if tokens.text.mask.any() else {}
+    shown = {"T": tokens.only("text")} if tokens.text.mask.any() else {}
     if tokens.image.mask.any():
-        shown["I"] = Tokens(tokens.image, tokens.text.blank())
+        shown["I"] = tokens.only("image")
     targets = model.condition(tokens, None).both
 
     def score(direction: Direction) -> Scores:

@@ -134,9 +134,9 @@ def _method_table(section: Section) -> Table:
         rows.append(cells)
     about = (
         "Mean over directions, with the 95 % interval. TT compares texts, II images, TI a text "
-        "with images, IT an image with texts, AVG is the mean of these four, `both` the fused "
-        "vectors; T and I ask whole items by a text or an image alone, as a search with words or "
-        "a photo of one's own does. † is the best frozen encoder by that measure."
+        "with images, IT an image with texts, AVG scores by the mean of these four, `both` the "
+        "fused vectors; T and I ask whole items by a text or an image alone, as a search with "
+        "words or a photo of one's own does. † is the best frozen encoder by that measure."
     )
     return Table("Methods", about, ["method", "way", *_heads(list(TITLES))], rows, labels=2)
 

@@ -130,8 +130,7 @@ def calibrate(
         report("calibrate", done, len(ways), "")
     for one in askers:
         one.ask(model, None, found[1], any_link, is_pair)
-    fitted = {one.kind: lines for one in askers if (lines := one.fit())}
-    return Calibration(fitted)
+    return Calibration({one.kind: lines for one in askers if (lines := one.fit())})
 
 
 @dataclass
@@ -167,11 +166,11 @@ class _Askers:
 
 def _askers(tokens: Tokens) -> list[_Askers]:
     """Return the kinds that have two items or more."""
-    image, text = tokens.image, tokens.text
+    image, text = tokens.image.present, tokens.text.present
     kinds: list[tuple[str, Tensor, Tokens]] = [
-        ("both", image.present & text.present, tokens),
-        ("text", text.present, Tokens(image.blank(), text)),
-        ("image", image.present, Tokens(image, text.blank())),
+        ("both", image & text, tokens),
+        ("text", text, tokens.only("text")),
+        ("image", image, tokens.only("image")),
     ]
     return [
         _Askers(kind, has.nonzero()[:, 0].numpy(), shown[has])

@@ -72,7 +72,7 @@ def variants(model: Model, item: Item) -> Variants:
 
 def _then_none(part: Part | None, blank: Part) -> Part:
     """Append an item that lacks the modality."""
-    none = Part(0 * blank.tokens.float(), blank.mask & False, 0 * blank.pooled.float())
+    none = blank.float().absent()
     return none if part is None else Part.join([part.float(), none])
 
 

@@ -47,7 +47,7 @@ class Search:
         sources = look_up(stored, self.view, self.model) | encode(told, self.model)
         found |= {n: one for n, one in sources.items() if isinstance(one, RelatumError)}
         asked = {n: one for n, one in sources.items() if isinstance(one, Asked)}
-        found |= {n: self._uncalibrated() for n, one in asked.items() if self._lacks_lines(one)}
+        found |= {n: error for n, one in asked.items() if (error := self._refusal(one))}
         asked = {n: one for n, one in asked.items() if n not in found}
         self._condition(list(asked.values()))
         found |= self._learn(asked)
@@ -55,11 +55,10 @@ class Search:
         found |= {n: self._hits(one) for n, one in asked.items() if n not in found}
         return [found[place] for place in range(len(queries))]
 
-    def _lacks_lines(self, asked: Asked) -> bool:
-        is_least = asked.query.min_score is not None
-        return is_least and self.calibration.lines(asked.tokens) is None
-
-    def _uncalibrated(self) -> RelatumError:
+    def _refusal(self, asked: Asked) -> RelatumError | None:
+        """Return what stands against a least probability."""
+        if asked.query.min_score is None or self.calibration.lines(asked.tokens):
+            return None
         what = "the store has no calibration for such a source"
         return StoreError(what, where=self.view.path, fix="search without a least probability")
 
