@@ -102,3 +102,23 @@ def test_cosines_without_vectors_are_those_of_the_vectors(changed: dict) -> None
     for one, other in zip(*pulls, strict=True):
         assert (one is None) == (other is None)
         assert one is None or torch.allclose(one, other, atol=1e-4)
+
+
+def test_what_has_an_image_or_a_text_alone_is_shorter_as_what_is_wanted() -> None:
+    module = made()
+    before = module(ITEMS, None).both
+    module.fit_alone(ITEMS)
+    for side in ("image", "text"):
+        shown = ITEMS.only(side)
+        near = (before * functional.normalize(module(shown, None).both, dim=-1)).sum(-1).mean()
+        assert near < 0.9
+        lengths = module(shown, None).both.norm(dim=-1)
+        assert torch.allclose(lengths, near.sqrt().expand(len(lengths)), atol=1e-5)
+        assert torch.allclose(module(shown, KNOWN).both.norm(dim=-1), torch.ones(30), atol=1e-5)
+    assert torch.equal(module(ITEMS, None).both, before)
+
+
+def test_where_no_item_has_both_lengths_stay() -> None:
+    module, shown = made(), ITEMS.only("text")
+    module.fit_alone(shown)
+    assert torch.allclose(module(shown, None).both.norm(dim=-1), torch.ones(30), atol=1e-5)

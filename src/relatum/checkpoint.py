@@ -20,7 +20,7 @@ from relatum.disk import disk_errors_named, remove_parts, write_file
 from relatum.errors import CheckpointError
 from relatum.sharding import split_like, whole
 
-FORMAT = 6
+FORMAT = 7
 MANIFEST = "relatum.json"
 SNAPSHOTS_KEPT = 2
 

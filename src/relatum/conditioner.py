@@ -1,7 +1,7 @@
 """Turn an item's encoding into vectors under a relation.
 
 In: `Tokens` of items and the encoded text of one relation (None: the null relation).
-Out: `Vectors`: one unit vector for the image, one for the text, one for both together.
+Out: `Vectors`: one vector for the image, one for the text, one for both together.
 This room knows tensors only: no items, no links, no losses.
 """
 
@@ -49,10 +49,15 @@ class Conditioner(nn.Module):
     weighs image against text by the relation. Its last dimensions are those of `ridge`, then those
     of `words`, which are fitted when all else is trained; they are zero until then, and in the
     vectors of one modality.
+
+    Of an item without text, or without image, less is known. Its vector as what is wanted is as
+    much shorter as `fit_alone` finds: else a source that has no text either would find such items
+    first, as they are made of the same and nothing else.
     """
 
     known: Tensor
     centre: Tensor
+    alone: Tensor
 
     def __init__(self, blank: Tokens, config: ModelConfig) -> None:
         """Take the widths from a blank item."""
@@ -71,6 +76,7 @@ class Conditioner(nn.Module):
         self.relation = _as_it_is(width) if config.own_relation_map else nn.Identity()
         self.register_buffer("known", torch.zeros(KNOWN, width))
         self.register_buffer("centre", torch.zeros(1, width))
+        self.register_buffer("alone", torch.ones(2))  # lengths of an image alone, of a text alone
 
     def start(self, items: Tokens, texts: Part | None) -> None:
         """See the training items and the relation texts before training, the plain texts first."""
@@ -110,7 +116,7 @@ class Conditioner(nn.Module):
         closed, whole = self._hinted(closed * left, told, tokens)
         rows = *both.shape[:-1], -1
         parts = both * scale * left, closed.expand(rows), said.expand(rows)
-        both = torch.cat(parts, dim=-1) * whole
+        both = torch.cat(parts, dim=-1) * (whole if told is not None else self._lengths(tokens))
         gap = (0, self.ridge.size + self.words.size)
         return Vectors(functional.pad(image, gap), functional.pad(text, gap), both)
 
@@ -168,6 +174,26 @@ class Conditioner(nn.Module):
         by_image, by_text, pull = told.image[:, 0], told.text[:, 0], told.pull[:, 0]
         found = i * (by_image @ (image * others).T) + t * (by_text @ (text * others).T)
         return found + p * (pull @ others.T)
+
+    def fit_alone(self, tokens: Tokens) -> None:
+        """Find how long vectors of items are that have an image alone, or a text alone.
+
+        To a source that has both, such an item is less like its whole self by their cosine; to one
+        of the same kind it is not, but whole items are. The root of the cosine lies between. Where
+        no item has both, all are of one kind, and as long as they are.
+        """
+        some = tokens[tokens.image.present & tokens.text.present]
+        self.alone.fill_(1)
+        if len(some):
+            whole, sides = self(some, None).both, (some.only("image"), some.only("text"))
+            near = [(whole * self(side, None).both).sum(-1).mean() for side in sides]
+            self.alone.copy_(torch.stack(near).clamp(0, 1).sqrt())
+
+    def _lengths(self, tokens: Tokens) -> Float[Tensor, "batch 1"]:
+        """Return how long the vectors of items are as what is wanted; 0 of those with nothing."""
+        image, text = tokens.image.present, tokens.text.present
+        by_text = self.alone[1] * text
+        return torch.where(image, torch.where(text, 1.0, self.alone[0]), by_text).unsqueeze(-1)
 
     def _hinted(
         self, closed: Float[Tensor, "*some closed"], told: "Told | None", tokens: Tokens

@@ -100,7 +100,8 @@ class Tokens:
 class Vectors:
     """Items under a relation, or under several, which then are the first axis: unit vectors.
 
-    Where a modality is missing, its vector is zero.
+    Where a modality is missing, its vector is zero; that of both together is shorter then, under
+    the null relation, as less is known of what may be found.
     """
 
     image: Float[Tensor, "*batch dim"]

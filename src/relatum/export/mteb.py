@@ -47,11 +47,11 @@ class MtebEncoder:
         return np.concatenate(found)
 
     def similarity(self, embeddings1: Array, embeddings2: Array) -> np.ndarray:
-        """Return all cosines; the vectors have unit length."""
+        """Return all inner products."""
         return np.atleast_2d(embeddings1) @ np.atleast_2d(embeddings2).T
 
     def similarity_pairwise(self, embeddings1: Array, embeddings2: Array) -> np.ndarray:
-        """Return the cosine of each pair."""
+        """Return the inner product of each pair."""
         return (np.asarray(embeddings1) * np.asarray(embeddings2)).sum(-1)
 
     @property
@@ -62,7 +62,7 @@ class MtebEncoder:
         except ModuleNotFoundError as error:
             raise RelatumError(f"expected the package {error.name}", fix="install mteb") from error
         facts = {"name": self.name, "revision": self.model.fingerprint, "framework": ["PyTorch"]}
-        facts |= {"embed_dim": self.model.config.model.dim, "similarity_fn_name": "cosine"}
+        facts |= {"embed_dim": self.model.config.model.dim, "similarity_fn_name": "dot"}
         facts |= {"modalities": ["text", "image"], "experiment_kwargs": {"relation": self.relation}}
         missing = (name for name, one in ModelMeta.model_fields.items() if one.is_required())
         return ModelMeta(**(dict.fromkeys(missing) | facts))

@@ -22,6 +22,7 @@ except ModuleNotFoundError as error:
     raise RelatumError(f"this export needs the package {error.name}", fix=fix) from error
 
 SETTINGS = "relatum-sentence.json"
+ST_SETTINGS = "config_sentence_transformers.json"  # a name that the library looks for
 
 
 class RelatumModule(InputModule):
@@ -66,3 +67,4 @@ def export_sentence(model: Model, folder: str | Path, relation: str | None = Non
         RelatumModule(model, relation).save(str(part))
         modules = [{"idx": 0, "name": "0", "path": "", "type": kind}]
         write_file(part / "modules.json", json.dumps(modules).encode())
+        write_file(part / ST_SETTINGS, json.dumps({"similarity_fn_name": "dot"}).encode())

@@ -99,7 +99,7 @@ async def search(desk: TheDesk, body: Body) -> schemas.Found:
 
 @api.post("/embed")
 async def embed(desk: TheDesk, body: schemas.Embed) -> schemas.Vectors:
-    """Return unit vectors of texts and pictures under a relation."""
+    """Return vectors of texts and pictures under a relation."""
     return schemas.Vectors(model=desk.store.fingerprint, vectors=await desk.embed(body))
 
 

@@ -107,7 +107,8 @@ class Explanation:
 class Hit:
     """An item that was found. `rank` counts from 1, `offset` included.
 
-    `score` is the cosine under the relation, or the weighted sum of cosines. `probability` is how
+    `score` is the cosine under the relation (less for what lacks a text or an image), or the
+    weighted sum of cosines. `probability` is how
     often pairs of that score are linked; None with examples or without a calibration. `is_linked`:
     the catalogue links it so to the source; None where that is no item of the store, or a relation
     is not known. `groups` names its groups under the relations, and tells if the source is in them.

@@ -1,7 +1,8 @@
 """The end of training: what follows from links and texts in closed form.
 
 In: a run at its best weights.
-Out: the same with its words fitted, and its ridge if that does not lower the validation.
+Out: the same with its words fitted, its ridge if that does not lower the validation, and how far
+     an image or a text alone is to be gone by.
 This file does not know how the rest was learned.
 """
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from relatum.batch import Ask, Part, Tokens
 from relatum.closed import unit
+from relatum.conditioner import Conditioner
 from relatum.progress import Report
 from relatum.ridge import Ridge
 from relatum.train.feed import asked, tuned_now
@@ -27,16 +29,22 @@ Known = dict[str, tuple[int, list[Ask], bool]]
 @torch.no_grad()
 def fit_closed_forms(run: Run, report: Report) -> None:
     """Fit what a module has of both to the training items, as the encoders give them now."""
-    if run.recipe.symmetric or not run.config.loss.inter_item:
-        return
+    step = -(-len(run.items) // SEEN)  # an even sample of the many
+    tokens = _tokens(run, step)
+    if run.config.loss.inter_item and not run.recipe.symmetric:
+        _fit_to_links(run, tokens, step, report)
+    if isinstance(run.model.conditioner, Conditioner):
+        run.model.conditioner.fit_alone(tokens)
+
+
+def _fit_to_links(run: Run, tokens: Tokens, step: int, report: Report) -> None:
     parts = (getattr(run.model.conditioner, name, None) for name in ("ridge", "words", "traits"))
     ridge, words, traits = parts
     has_ridge = isinstance(ridge, Ridge) and ridge.size > 0 and run.config.model.ridge_weight > 0
     has_words = isinstance(words, Words) and run.config.model.conditioned
     if not has_ridge and not has_words:
         return
-    step = -(-len(run.items) // SEEN)  # an even sample of the many
-    tokens, known, texts = _tokens(run, step), *_known(run)
+    known, texts = _known(run)
     narrow = torch.tensor([is_narrow for *_, is_narrow in known.values()], dtype=torch.bool)
     members = torch.zeros(len(known), len(tokens), dtype=torch.bool)
     if words is not None and known:
