@@ -18,6 +18,7 @@ from relatum.catalogue import directions
 from relatum.errors import DataError, RelatumError, StoreError
 from relatum.scores import compare
 from relatum.store import Hit, Store, build, calibration, view
+from relatum.store.columns import Columns
 from relatum.store.manifest import FORMAT
 
 COLOUR = "are of the same colour"
@@ -366,3 +367,9 @@ def test_a_place_of_other_things_is_not_replaced(
     with pytest.raises(StoreError, match="its build has not ended; the same relatum index goes on"):
         Store.open(tmp_path / "store")
     assert len(Store.build(model, varied, tmp_path / "store", cache=cache)) == 16
+
+
+def test_a_text_is_no_list_of_letters() -> None:
+    columns = Columns.plan([Item("a", "x", metadata={"tags": ["red", "big"]})])
+    with pytest.raises(StoreError, match=r"'tags': expected a list of texts, got 'red'"):
+        columns.arrays([Item("b", "x", metadata={"tags": "red"})])

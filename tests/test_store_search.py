@@ -193,6 +193,48 @@ def test_a_text_alone_has_probabilities_of_its_own(store: Store, catalogue: Cata
     assert lines["text"]["known"][COLOUR] != lines["both"]["known"][COLOUR]
 
 
+@pytest.mark.parametrize("typed", [f" {COLOUR.upper()}. ", "Are of  the same colour"])
+def test_a_relation_is_known_however_it_is_spelled(store: Store, typed: str) -> None:
+    asked = {"item": "i005", "k": 9, "exclude_linked": False}
+    assert store.search(relation=typed, **asked) == store.search(relation=COLOUR, **asked)
+    mixed = store.search(relation={typed: 1, SHAPE: 0.5}, **asked)
+    assert mixed == store.search(relation={COLOUR: 1, SHAPE: 0.5}, **asked)
+    assert store.search(relation={typed: 1, COLOUR: 1}, **asked)  # two texts stay two
+
+
+def test_a_paraphrase_means_its_relation(store: Store, catalogue: Catalogue) -> None:
+    colour = {item.id: item.metadata["colour"] for item in catalogue.items}
+    hits = store.search(item="i005", relation="Have one colour", k=47)
+    assert {hit.is_linked for hit in hits} == {True, False}
+    assert all(hit.is_linked == (colour[hit.id] == colour["i005"]) for hit in hits)
+    lines = json.loads((Path(store.path) / "store.json").read_text())["calibration"]
+    slope, offset = lines["both"]["known"][COLOUR]
+    assert hits[0].probability == pytest.approx(sigmoid(slope * hits[0].score + offset))
+    new = store.search(item="i005", relation="have one colour or other", k=9)
+    assert {hit.is_linked for hit in new} == {None}
+
+
+def test_what_the_catalogue_does_not_tell_is_no_answer(
+    model: Model, catalogue: Catalogue, own: Store, cache: Path, tmp_path: Path
+) -> None:
+    fewer = [one for one in catalogue.relations if one.text != COLOUR]
+    groups = tuple(one for one in catalogue.groups if one.relation != "colour")
+    other = replace(catalogue, relations=tuple(fewer), groups=groups)
+    store = Store.build(model, other, tmp_path / "other", cache=cache)
+    assert {hit.is_linked for hit in store.search(item="i005", relation=COLOUR)} == {None}
+    assert None not in {hit.is_linked for hit in store.search(item="i005", relation=SHAPE)}
+    told = {tie.text: tie.is_linked for tie in store.relations_between("i004", "i007")}
+    assert told[COLOUR] is None and told[SHAPE] is True
+    own.add([Item("new", "red ball", None, {"colour": "red"})], cache=cache)
+    assert {hit.is_linked for hit in own.search(item="new", relation=COLOUR)} == {None}
+    by_id = {hit.id: hit.is_linked for hit in own.search(item="i005", relation=COLOUR, k=99)}
+    assert by_id.pop("new") is None and None not in by_id.values()
+    assert {tie.is_linked for tie in own.relations_between("i004", "new")} == {None}
+    own.add([Item("new", "blue ball"), Item("i005", "red ball")], cache=cache)  # replaced
+    assert {hit.is_linked for hit in own.search(item="new", relation=COLOUR)} == {None}
+    assert True in {hit.is_linked for hit in own.search(item="i005", relation=COLOUR, k=99)}
+
+
 def test_ties_between_two_items_come_best_first(store: Store, catalogue: Catalogue) -> None:
     ties = store.relations_between("i004", "i007")
     assert {tie.relation for tie in ties} == {way.name for way in directions(catalogue.relations)}
@@ -336,6 +378,7 @@ def test_what_cannot_be_added_changes_nothing(store: Store) -> None:
         ([item, item], "an id comes twice"),
         ([replace(item, metadata={"weight": 3})], "the store has no metadata 'weight'"),
         ([replace(item, metadata={"size": "large"})], "metadata 'size': expected int64"),
+        ([replace(item, id="")], "expected texts as ids, got ''"),
         ([item, Item("bad", image=b"no picture")], "item 'bad'"),
     ):
         with pytest.raises(RelatumError, match=what):

@@ -18,7 +18,7 @@ from relatum.catalogue.overlap import jaccard, neighbours, sample_rows
 from relatum.catalogue.page import Table, page
 from relatum.catalogue.split import Split, split_catalogue
 from relatum.catalogue.tables import Problem
-from relatum.catalogue.words import stems
+from relatum.catalogue.words import labels, stems
 from relatum.config import SplitConfig
 from relatum.items import Item, image_key
 
@@ -185,19 +185,22 @@ def _labels(catalogue: Catalogue) -> Iterator[Problem]:
     """Find the relations whose groups' own words stand in their members' texts."""
     words = {item.id: stems(item.text or "") for item in catalogue.items}
     for relation in catalogue.relations:
-        asked, told, total = stems(relation.text), [], 0
-        for group in catalogue.groups:
-            if group.relation == relation.id and group.text:
-                label = stems(group.text) - asked
-                told += [f"{name}: {group.text}" for name in group.items if words[name] & label]
-                total += len(group.items)
+        groups = [g for g in catalogue.groups if g.relation == relation.id and g.text]
+        named = labels(relation.text, [group.text for group in groups if group.text])
+        told, total = [], sum(len(group.items) for group in groups)
+        for group in groups:
+            label = named[group.text or ""]
+            told += [f"{name}: {group.text}" for name in group.items if words[name] & label]
         if total and len(told) >= TOLD * total:
+            is_much = len(told) > LARGE * total
             what = (
                 f"under {relation.id!r}, {len(told) / total:.0%} of the items have a word of their "
                 "group's label in the text"
             )
             fix = "nothing has to be done: questions leave such pairs out"
-            yield _many("note", what, "groups", told, fix, id=relation.id)
+            if is_much:
+                fix = "questions leave such pairs out: take the words from the items' texts"
+            yield _many("warning" if is_much else "note", what, "groups", told, fix, id=relation.id)
 
 
 def counts(problems: Sequence[Problem]) -> str:

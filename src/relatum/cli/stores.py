@@ -56,9 +56,15 @@ def index_command(
     except KeyboardInterrupt:
         sys.stderr.write("relatum: interrupted; the same command goes on\n")
         raise typer.Exit(130) from None
+    told = {relation.text for relation in found.relations}
+    untold = [relation.text for relation in loaded.relations if relation.text not in told]
     if as_json:
-        print_json({"store": output, "items": len(store)})
+        print_json({"store": output, "items": len(store), "untold": untold})
     else:
+        if untold:
+            which = "no relation" if len(untold) == len(loaded.relations) else "not all relations"
+            what = f"the catalogue has {which} of the model, not {untold[0]!r}: hits under such"
+            out.print(f"{what} have no known links, and others' probabilities", markup=False)
         words = ["relatum", "search", output, "--item", *(item.id for item in found.items[:1])]
         then = f"; next: {shlex.join(words)}" if found.items else ""
         out.print(f"{len(store)} items in {output}{then}", soft_wrap=True, markup=False)

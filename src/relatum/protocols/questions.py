@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from relatum.catalogue import Catalogue, Direction, directions, linked
-from relatum.catalogue.words import stems
+from relatum.catalogue.words import labels, stems
 
 NEGATIVES = 20
 QUERIES = 500  # a direction at most, for questions of one positive and 20 negatives
@@ -56,7 +56,8 @@ def build_questions(
     """Build the questions of all relations, or of those named, among the items `ids`.
 
     A pair that shares a group whose label word stands in both texts is left out: the texts give
-    the answer away ("cotton shirt", "cotton sock" under "both are made of cotton"). Raises
+    the answer away ("cotton shirt", "cotton sock" under "both are made of cotton"; `labels` says
+    which words count). Raises
     `ValueError` for more ids than `ITEMS`: draw some with `some_of` first.
     """
     if len(ids) > ITEMS:
@@ -112,13 +113,12 @@ def _leaks(
 ) -> Bool[np.ndarray, "items items"]:
     """Mark the pairs of a group whose own words stand in both texts."""
     texts = {item.id: stems(item.text or "") for item in catalogue.items if item.id in rows}
-    asked = stems(next(r.text for r in catalogue.relations if r.id == relation))
+    asked = next(r.text for r in catalogue.relations if r.id == relation)
+    groups = [group for group in catalogue.groups if group.relation == relation and group.text]
+    named = labels(asked, [group.text for group in groups if group.text])
     leaks = np.zeros((len(rows), len(rows)), dtype=bool)
-    for group in catalogue.groups:
-        if group.relation != relation or not group.text:
-            continue
-        label = stems(group.text) - asked
-        for word in label:
+    for group in groups:
+        for word in named[group.text or ""]:
             members = [rows[name] for name in group.items if word in texts.get(name, ())]
             leaks[np.ix_(members, members)] = True
     return leaks

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from relatum.catalogue import Group, Link
 from relatum.catalogue.overlap import jaccard, neighbours, sample_rows
-from relatum.catalogue.words import stems
+from relatum.catalogue.words import labels, stems
 from relatum.progress import Report, silent
 from relatum.relations.builders import Mined, build, count_signal
 from relatum.relations.pairs import lift
@@ -233,7 +233,8 @@ def _line(
     groups = one.groups if group is None else (group,)
     links = one.links if group is None else ()
     names = {name for link in links for name in _ends(link)}.union(*(g.items for g in groups))
-    told = [_told(source, one, each) for each in groups if each.text]
+    named = labels(one.relation.text, [each.text for each in one.groups if each.text])
+    told = [(_told(source, g, named[g.text]), len(g.items)) for g in groups if g.text]
     reason = _doubt(*numbers, SELDOM if links else DISSOLVED)
     return Line(
         relation=one.relation.id,
@@ -244,7 +245,7 @@ def _line(
         links=len(links) + sum(len(g.items) * (len(g.items) - 1) // 2 for g in groups),
         stability=numbers[0],
         lift=numbers[1],
-        told=_mean(told, [1] * len(told)),
+        told=_mean([share for share, _ in told], [size for _, size in told]),
         samples=_samples(links, one.groups if group is None else (), group),
         proposal="drop" if reason else "accept",
         reason=reason,
@@ -261,9 +262,8 @@ def _doubt(stability: float | None, lift: float | None, least: float) -> str:
     return "; ".join(reasons)
 
 
-def _told(source: Source, one: Mined, group: Group) -> float:
+def _told(source: Source, group: Group, label: frozenset[str]) -> float:
     """Return the share of members whose text holds a word of the label."""
-    label = stems(group.text or "") - stems(one.relation.text)
     texts = [source.items[source.rows[name]].text or "" for name in group.items[:200]]
     return float(np.mean([bool(stems(text) & label) for text in texts]))
 

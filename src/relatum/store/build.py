@@ -65,7 +65,8 @@ def build(
         model.save(folder)
         _copy(folder, place, f"model-{model.fingerprint}")
     columns = about(catalogue.items, catalogue.relations, links)
-    Manifest(model.fingerprint, catalogue.name, name, calibration, columns).write(place)
+    told = [way.text for way in directions(catalogue.relations)]
+    Manifest(model.fingerprint, catalogue.name, name, calibration, columns, told).write(place)
     place.remove(BUILDING)
 
 

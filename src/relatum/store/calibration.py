@@ -130,7 +130,8 @@ def calibrate(
         report("calibrate", done, len(ways), "")
     for one in askers:
         one.ask(model, None, found[1], any_link, is_pair)
-    return Calibration({one.kind: lines for one in askers if (lines := one.fit())})
+    same = {text: one.text for one in model.relations for text in one.paraphrases}
+    return Calibration({one.kind: lines for one in askers if (lines := one.fit(same))})
 
 
 @dataclass
@@ -154,14 +155,18 @@ class _Askers:
         scores = (model.condition(self.tokens, text).both @ plain.T).numpy()
         self.counted[text] = count_scores(scores, links[self.rows], is_pair[self.rows])
 
-    def fit(self) -> Lines | None:
-        """Return a line for each text that has links, drawn to that of all relations."""
+    def fit(self, same: Mapping[str, str]) -> Lines | None:
+        """Return a line for each text that has links, drawn to that of all relations.
+
+        `same` names by a text the one whose line it has.
+        """
         told = [counts for text, counts in self.counted.items() if text is not None]
         others = fit_line(np.concatenate(told, axis=1))
         if others is None:
             return None
         fitted = {text or "": fit_line(one, others) for text, one in self.counted.items()}
-        return Lines({text: line for text, line in fitted.items() if line}, others)
+        known = {text: line for text, line in fitted.items() if line}
+        return Lines({text: known[of] for text, of in same.items() if of in known} | known, others)
 
 
 def _askers(tokens: Tokens) -> list[_Askers]:

@@ -77,10 +77,10 @@ class Columns:
         return {**found, "metadata": {key: has(key) for key in self.fields}}
 
 
-def show(item: Item, groups: Sequence[str]) -> str:
-    """Return what a hit shows of an item, as JSON."""
+def show(item: Item, groups: Sequence[str] | None) -> str:
+    """Return what a hit shows of an item, as JSON; no groups at all where none were told."""
     metadata = {clean(key): clean(value) for key, value in item.metadata.items()}
-    facts = {"text": clean(item.text), "groups": [*groups], "metadata": metadata}
+    facts = {"text": clean(item.text), "groups": groups and [*groups], "metadata": metadata}
     return json.dumps(facts, default=_plain)
 
 
@@ -96,6 +96,9 @@ def clean(value: Any) -> Any:  # noqa: ANN401 - whatever metadata holds
 
 
 def _column(values: Sequence[object], key: str, field: pa.Field) -> pa.Array:
+    if pa.types.is_list(field.type) and (bare := [v for v in values if isinstance(v, str)]):
+        what = f"metadata {key!r}: expected a list of texts, got {bare[0]!r}"
+        raise StoreError(what, fix="put it in a list")  # else it is taken for a list of letters
     if _is_json(field):
         values = [None if v is None else json.dumps(v, default=str) for v in values]
     try:

@@ -15,7 +15,7 @@ from pyarrow import fs
 from relatum.disk import write_file
 from relatum.errors import StoreError
 
-FORMAT = 5
+FORMAT = 6
 MANIFEST = "store.json"
 BUILDING = "building.json"  # names the table of a build that has not ended
 AGAIN = "build the store again with relatum index"
@@ -80,6 +80,7 @@ class Manifest:
     table: str
     calibration: dict[str, Any]
     about: dict[str, str] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)  # texts that the catalogue tells links under
 
     @classmethod
     def read(cls, place: Place) -> "Manifest":

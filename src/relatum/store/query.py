@@ -108,10 +108,11 @@ class Hit:
     """An item that was found. `rank` counts from 1, `offset` included.
 
     `score` is the cosine under the relation (less for what lacks a text or an image), or the
-    weighted sum of cosines. `probability` is how
-    often pairs of that score are linked; None with examples or without a calibration. `is_linked`:
-    the catalogue links it so to the source; None where that is no item of the store, or a relation
-    is not known. `groups` names its groups under the relations, and tells if the source is in them.
+    weighted sum of cosines. `probability` is how often pairs of that score are linked; None with
+    examples or without a calibration. `is_linked`: the catalogue links it so to the source; None
+    where that is no item of the store, a relation is not known to the catalogue and the model, or
+    one of the two came by `Store.add`. `groups` names its groups under the relations, and tells if
+    the source is in them.
     """
 
     rank: int
@@ -127,10 +128,13 @@ class Hit:
 
 @dataclass(frozen=True)
 class Tie:
-    """How well a known relation fits two items. `is_linked`: the catalogue links them so."""
+    """How well a known relation fits two items. `is_linked`: the catalogue links them so.
+
+    None where the catalogue tells nothing of the relation, or of one of the items.
+    """
 
     relation: str
     text: str
     score: float
     probability: float | None
-    is_linked: bool
+    is_linked: bool | None

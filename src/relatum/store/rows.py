@@ -31,13 +31,13 @@ def make_rows(
     model: Model,
     columns: Columns,
     items: Sequence[Item],
-    links: Mapping[str, Sequence[Sequence[str]]],
+    links: Mapping[str, Sequence[Sequence[str] | None]],
     *,
     encoded: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     report: Report = silent,
 ) -> pa.Table:
-    """Return items as rows; `links` gives an item's `groups` and its `links`.
+    """Return items as rows; `links` gives an item's `groups` and its `links`, None if untold.
 
     `encoded` is what `encoded_columns` gave for the items; without it they are encoded.
     """
@@ -51,8 +51,8 @@ def make_rows(
         "text": pa.array([clean(item.text) for item in items], pa.string()),
         "thumbnail": pa.array([_thumbnail(item) for item in items], pa.binary()),
         **encoded,
-        "groups": pa.array([list(groups) for groups, _ in known], strings),
-        "links": pa.array([list(lines) for _, lines in known], strings),
+        "groups": pa.array([groups for groups, _ in known], strings),
+        "links": pa.array([lines for _, lines in known], strings),
         "shown": pa.array(
             [show(item, groups) for item, (groups, _) in zip(items, known, strict=True)],
             pa.string(),

@@ -23,6 +23,7 @@ from relatum.store.query import Explanation, Hit, Query
 from relatum.store.rows import read_tokens, read_vectors, token_columns
 from relatum.store.source import Asked, encode, look_up, stored_item
 from relatum.store.view import View
+from relatum.store.ways import Ways
 
 FIRST = 32  # rows asked for at once; four times as many when they do not suffice
 OTHERS = 256  # items of the store that examples are told from
@@ -37,14 +38,16 @@ class Search:
     model: Model
     columns: Columns
     calibration: Calibration
+    ways: Ways
 
     def answers(self, queries: Sequence[Query]) -> list[list[Hit] | RelatumError]:
         """Answer queries; what they have in common is done once for all of them."""
         found: dict[int, list[Hit] | RelatumError] = {}
-        open_ = dict(enumerate(queries))
+        open_ = dict(enumerate(map(self.ways.respelled, queries)))
         stored = {n: q for n, q in open_.items() if q.item is not None}
         told = {n: q for n, q in open_.items() if q.item is None}
-        sources = look_up(stored, self.view, self.model) | encode(told, self.model)
+        sources = look_up(stored, self.view, self.model, self.ways)
+        sources |= encode(told, self.model, self.ways)
         found |= {n: one for n, one in sources.items() if isinstance(one, RelatumError)}
         asked = {n: one for n, one in sources.items() if isinstance(one, Asked)}
         found |= {n: error for n, one in asked.items() if (error := self._refusal(one))}
@@ -135,8 +138,9 @@ class Search:
             if query.min_score is None or (odds or 0.0) >= query.min_score:
                 rank, row = query.offset + len(hits) + 1, self.columns.read(shown)
                 groups = row["groups"]
-                is_linked = asked.is_tied(id, groups) if query.item and asked.known else None
-                facts = row["text"], row["metadata"], is_linked, asked.named(groups)
+                can_tell = query.item is not None and asked.known and groups is not None
+                is_linked = asked.is_tied(id, groups or ()) if can_tell else None
+                facts = row["text"], row["metadata"], is_linked, asked.named(groups or ())
                 hits.append(Hit(rank, id, total, odds, *facts))
         return self._explained(hits, asked) if asked.item and hits else hits
 

@@ -19,7 +19,6 @@ from PIL import Image
 from torch import Tensor
 
 from relatum.batch import Tokens
-from relatum.catalogue import directions
 from relatum.encoders import forward_items
 from relatum.errors import DataError, RelatumError
 from relatum.items import Item
@@ -27,6 +26,7 @@ from relatum.model import Model
 from relatum.store.query import Query
 from relatum.store.rows import read_tokens, token_columns
 from relatum.store.view import View
+from relatum.store.ways import Ways
 
 Sources = dict[int, "Asked | RelatumError"]
 
@@ -58,7 +58,8 @@ class Asked:
 
     def is_hit(self, id: str, shown: str) -> bool:
         """Tell whether a row is another item than the source, and not to be left out."""
-        is_left_out = self.query.exclude_linked and self.is_tied(id, json.loads(shown)["groups"])
+        groups = json.loads(shown)["groups"] or ()
+        is_left_out = self.query.exclude_linked and self.is_tied(id, groups)
         return id != self.query.item and not is_left_out
 
     def is_tied(self, id: str, groups: Iterable[str]) -> bool:
@@ -93,7 +94,7 @@ class Asked:
         return sum(map(len, self.pages)) >= self.query.offset + self.query.k
 
 
-def look_up(queries: Mapping[int, Query], view: View, model: Model) -> Sources:
+def look_up(queries: Mapping[int, Query], view: View, model: Model, ways: Ways) -> Sources:
     """Read the items that ask, in one call."""
     if not queries:
         return {}
@@ -108,17 +109,18 @@ def look_up(queries: Mapping[int, Query], view: View, model: Model) -> Sources:
         if row is None or tokens is None:
             sources[place] = view.missing(query.item or "")
             continue
-        texts = _known(query, model)
-        asked = sources[place] = Asked(query, tokens[row : row + 1], known=texts or frozenset())
+        texts = ways.wanted(query)
+        links = found.select(["groups", "links"]).slice(row, 1).to_pylist()[0]
+        known = texts if texts and links["groups"] is not None else frozenset[str]()
+        asked = sources[place] = Asked(query, tokens[row : row + 1], known=known)
         if query.explain:
             asked.item = stored_item(found.slice(row, 1))
-        links = found.select(["groups", "links"]).slice(row, 1).to_pylist()[0]
         asked.groups, asked.linked = links_under(links, texts)
     return sources
 
 
 @torch.no_grad()
-def encode(queries: Mapping[int, Query], model: Model) -> Sources:
+def encode(queries: Mapping[int, Query], model: Model, ways: Ways) -> Sources:
     """Encode texts and pictures together; nothing of it stays in the token cache."""
     if not queries:
         return {}
@@ -127,7 +129,7 @@ def encode(queries: Mapping[int, Query], model: Model) -> Sources:
         tokens = forward_items(items, model.encoder, model.reduction)
     except DataError as error:
         if len(queries) > 1:  # one of them is bad: each alone
-            alone = [encode({place: query}, model) for place, query in queries.items()]
+            alone = [encode({place: query}, model, ways) for place, query in queries.items()]
             return {place: source for one in alone for place, source in one.items()}
         what = str(error).replace("item 'query'", "the query").partition("; ")[0]
         fix = "ask with a text, a whole picture or both"
@@ -135,17 +137,9 @@ def encode(queries: Mapping[int, Query], model: Model) -> Sources:
     sources: Sources = {}
     for row, (place, query) in enumerate(queries.items()):
         item = items[row] if query.explain else None
-        known = _known(query, model) or frozenset()
+        known = ways.wanted(query) or frozenset()
         sources[place] = Asked(query, tokens[row : row + 1], item, known)
     return sources
-
-
-def _known(query: Query, model: Model) -> frozenset[str] | None:
-    """Return the relations that are wanted; None where the model does not know them all."""
-    known = {way.text for way in directions(model.relations)}
-    texts = frozenset(text for text, weight in query.weights.items() if weight > 0 and text)
-    is_null = None in query.weights
-    return None if is_null or not texts <= known else texts
 
 
 def links_under(

@@ -31,6 +31,7 @@ from relatum.store.rows import make_rows, read_tokens, read_vectors, token_colum
 from relatum.store.search import Search
 from relatum.store.source import links_under
 from relatum.store.view import View, lance_errors, quoted
+from relatum.store.ways import Ways
 
 FRESH = 1.0  # seconds within which a store sees what another process wrote
 KEEP = timedelta(hours=1)  # how long optimize leaves old versions to those who read them
@@ -61,6 +62,7 @@ class Store:
         self.columns = self._columns.names
         self.texts = self._columns.texts
         self.about = manifest.about
+        self._ways = Ways(model.relations, manifest.told)
 
     @staticmethod
     def build(
@@ -152,8 +154,8 @@ class Store:
 
     def search_many(self, queries: Sequence[Query]) -> list[list[Hit] | RelatumError]:
         """Answer several queries at once; an error stands where one cannot be answered."""
-        search = Search(self._view(), self.model, self._columns, self._calibration)
-        return search.answers(queries)
+        facts = self.model, self._columns, self._calibration, self._ways
+        return Search(self._view(), *facts).answers(queries)
 
     def relations_between(self, one: str, other: str) -> list[Tie]:
         """Return how well each known relation fits two items, each way to ask it, best first."""
@@ -162,6 +164,7 @@ class Store:
         tokens, wanted = read_tokens(self.model, found), read_vectors(found["vector"])[1]
         first, second = found.select(["groups", "links"]).to_pylist()
         ties: list[Tie] = []
+        is_told = None not in (first["groups"], second["groups"])
         lines = self._calibration.lines(tokens[:1])
         ways = directions(self.relations)
         asked = self.model.condition_many(tokens[:1], [way.text for way in ways])
@@ -169,7 +172,8 @@ class Store:
             chance = lines.probability({known.text: 1.0}, [score]) if lines else None
             groups, linked = links_under(first, {known.text})
             is_linked = other in linked or not groups.isdisjoint(second["groups"] or ())
-            ties.append(Tie(known.name, known.text, score, chance, is_linked))
+            can_tell = known.text in self._ways.told and is_told
+            ties.append(Tie(known.name, known.text, score, chance, is_linked if can_tell else None))
         return sorted(ties, key=lambda tie: (-(tie.probability or 0.0), -tie.score))
 
     def items(self, ids: Sequence[str]) -> list[Item]:
@@ -211,9 +215,12 @@ class Store:
             raise StoreError("an id comes twice", fix="give each item once")
         if not items:
             return
+        if bad := [id for id in ids if not isinstance(id, str) or not id]:
+            raise StoreError(f"expected texts as ids, got {bad[0]!r}", fix="give each item an id")
         table = self._latest()
         old = View(table, self.path).having(ids, ["groups", "links"]).to_pylist()
-        links = {row["id"]: (row["groups"] or (), row["links"] or ()) for row in old}
+        links = {id: (None, None) for id in ids}
+        links |= {row["id"]: (row["groups"], row["links"]) for row in old}
         rows = make_rows(self.model, self._columns, items, links, cache=cache, report=report)
         with lance_errors(self.path):
             merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()

@@ -5,9 +5,10 @@ import * as api from "./api.js";
 import { arrange, focusCard, heat, make, nameOf, one, say, walk } from "./dom.js";
 import { condition, both, isOn as isFiltered, makeFilters, without } from "./filters.js";
 import { Panel, makeCard } from "./panel.js";
-import { goBack, isHome, source, state, write } from "./state.js";
+import { fold, goBack, isHome, source, state, write } from "./state.js";
 
 let known = []; // texts of the model's relations
+let spoken = new Set(); // these and their paraphrases, folded
 let about = new Map(); // the column that a relation's text is about
 let directed = new Set(); // texts that say what the thing picked is to the others
 let columns = []; // what may be filtered by
@@ -83,7 +84,7 @@ async function showOne() {
   const two = state.panels.length > 1;
   if (panels.length !== state.panels.length) {
     const acts = { onpick: pick, onchange: () => write({ isNew: false }), onlook: lookBack, onput: compare, onmore: () => panels.forEach((panel) => panel.grow()), only };
-    panels = state.panels.map((_, place) => new Panel(place, { known, about, directed }, acts));
+    panels = state.panels.map((_, place) => new Panel(place, { known, spoken, about, directed }, acts));
     one("stage").replaceChildren(bar(), make("div", { className: two ? "panels two" : "panels" }, ...panels.map((panel) => panel.element)));
   }
   for (const toggle of document.querySelectorAll(".bar [data-name]")) toggle.setAttribute("aria-pressed", String(isOn(toggle.dataset.name)));
@@ -235,6 +236,7 @@ listen();
 try {
   const told = await api.relations();
   known = told.relations.flatMap(({ text, inverse }) => (inverse ? [text, inverse] : [text]));
+  spoken = new Set([...known, ...told.relations.flatMap(({ paraphrases }) => paraphrases)].map(fold));
   about = new Map(told.relations.filter(({ id }) => id in told.about).map(({ id, text }) => [text, told.about[id]]));
   directed = new Set(told.relations.flatMap(({ text, inverse }) => (inverse ? [text, inverse] : [])));
   columns = told.columns;

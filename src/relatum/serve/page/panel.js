@@ -3,7 +3,7 @@
 import { columnsOf, factsOf, label, sayValues, showValues, valuesOf } from "./about.js";
 import { item, search, showPicture } from "./api.js";
 import { arrange, heat, make, nameOf, say } from "./dom.js";
-import { source, state } from "./state.js";
+import { fold, source, state } from "./state.js";
 
 const PAGE = 24;
 const EVEN = 0.5; // from this probability on a hit is likely
@@ -33,8 +33,8 @@ function sides(seen) {
 }
 
 export class Panel {
-  constructor(place, { known, about, directed }, { onpick, onchange, onlook, onput, onmore, only }) {
-    Object.assign(this, { place, known, about, directed, onpick, onchange, onlook, onput, only });
+  constructor(place, { known, spoken, about, directed }, { onpick, onchange, onlook, onput, onmore, only }) {
+    Object.assign(this, { place, known, spoken, about, directed, onpick, onchange, onlook, onput, only });
     this.cards = new Map();
     this.hits = [];
     this.k = PAGE;
@@ -73,7 +73,8 @@ export class Panel {
     this.timer = setTimeout(act, milliseconds);
   }
 
-  choose(text) {
+  choose(words) {
+    const text = this.known.find((one) => fold(one) === fold(words)) ?? words;
     this.terms = text ? [{ text, weight: 1 }] : [];
     state.guessed[this.place] = false;
     this.k = PAGE;
@@ -245,7 +246,7 @@ export class Panel {
     if (others) facts.push(alone ? `Not in the other list: ${alone} of ${count}` : "Both lists show the same things");
     const act = state.mixes ? "weigh" : "choose";
     const guess = this.terms.length ? `Chosen for you; ${act} another above.` : `Alike in general; ${act} a relation above.`;
-    if (this.terms.some(({ text }) => !this.known.includes(text))) facts.push("New to the model: may be wrong");
+    if (this.terms.some(({ text }) => !this.spoken.has(fold(text)))) facts.push("New to the model: may be wrong");
     this.told.replaceChildren(
       ...(state.guessed[this.place] ? [make("p", { className: "guess" }, guess)] : []),
       ...facts.map((words) => make("p", {}, words)),

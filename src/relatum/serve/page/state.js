@@ -2,6 +2,9 @@
 
 export const state = read();
 
+// As the service compares texts of relations: case, spaces and a last stop do not count.
+export const fold = (text) => text.toLowerCase().trim().split(/\s+/).join(" ").replace(/[ .!?]+$/, "");
+
 // A panel's relations: [{text, weight}]; none at all is likeness in general.
 function readPanel(word) {
   if (!word) return [];
