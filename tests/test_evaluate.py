@@ -24,7 +24,7 @@ from relatum.evaluate.baselines import (
     wrong_directions,
 )
 from relatum.evaluate.plots import draw_bars, place, spread_apart
-from relatum.evaluate.report import show
+from relatum.evaluate.report import show, tables
 from relatum.evaluate.sections import ask
 from relatum.evaluate.summary import FEW, Number
 from relatum.items import Item
@@ -282,6 +282,32 @@ def test_directions_of_few_queries_are_named(report: Report, catalogue: Catalogu
     told_of = notes.write_notes(report.facts, catalogue, asked, [many])
     assert not any("count as much" in note for note in told_of)
     assert "directions" not in replace(report, sections=[many]).headline()
+    table = tables(main)[-1].rows
+    mine = [row for row in table if row[1] == "conditioned"]
+    assert "[" not in mine[0][-1] and all("[" in row[-1] for row in mine[1:])
+
+
+def test_directions_in_which_nothing_is_shown_are_named(
+    report: Report, catalogue: Catalogue
+) -> None:
+    def write(own: tuple[float, float], null: float) -> str:
+        numbers = {"hit@5": Number(own[0], own[1], 1.0), "other hit@5": Number(own[0], own[1], 1.0)}
+        plain = {name: Number(null, null, null) for name in numbers}
+        first, *rest = report.sections[0].relations
+        strong = {
+            "null relation": plain,
+            "conditioned": {n: Number(1.0, 1.0, 1.0) for n in numbers},
+        }
+        one = replace(first, numbers={"null relation": plain, "conditioned": numbers})
+        others = [replace(other, numbers=strong) for other in rest]
+        main = replace(report.sections[0], relations=[one, *others])
+        told = notes.write_notes(report.facts, catalogue, notes.Tested([], [], "some"), [main])
+        return "\n".join(note for note in told if "above chance" in note or "costs" in note)
+
+    name = report.sections[0].relations[0].name
+    assert f"above chance in: {name} (" in write((0.4, 0.2), 0.3)
+    assert f"costs there, in: {name} (40.0, 50.0 %)." in write((0.4, 0.3), 0.5)
+    assert write((0.4, 0.3), 0.3) == ""
 
 
 def test_the_headline_is_one_sentence_with_numbers(report: Report) -> None:

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relatum.catalogue import Catalogue
-from relatum.evaluate.summary import FEW, Section
+from relatum.evaluate.summary import FEW, RelationRow, Section
 from relatum.items import Item
 from relatum.model import Model
 from relatum.protocols.questions import NEGATIVES, QUERIES
+
+CHANCE = 5 / (NEGATIVES + 1)  # Hit@5
+SURE = 100  # validation items from which what they decide is not called doubtful
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,16 @@ def write_notes(
 ) -> list[str]:
     """Say what was compared, on what, and what the numbers cannot say."""
     main = sections[0]
+    unsure = facts["validation items"] < SURE
     notes = [
         f"Asked about: {facts['items asked about']:,} of {facts['items']:,} items, "
         f"{tested.choice}. The model was trained on {facts['training items']:,} items, "
         f"{facts['training items asked about']:,} of which are asked about here; "
-        f"{facts['validation items']:,} others decided when to stop.",
+        f"{facts['validation items']:,} others decided when to stop, and whether the closed form "
+        f"is kept{': so few that others might decide otherwise' * unsure}.",
         f"{main.queries:,} queries in {len(main.relations)} directions, at most {QUERIES} each: "
         f"one right item, drawn, and {NEGATIVES} that are not linked to the source under the "
-        "relation. By chance, Hit@5 is 23.8 %, Hit@1 4.8 % and MRR 0.174.",
+        f"relation. By chance, Hit@5 is {100 * CHANCE:.1f} %, Hit@1 4.8 % and MRR 0.174.",
         f"“Other relation”: the {NEGATIVES} are linked to the source, but under another relation "
         "or in the other direction; where it has fewer such items, the rest is drawn at random.",
         f"“All items”: all {main.candidates:,} items asked about are ranked. For MRR each right "
@@ -69,7 +74,7 @@ def write_notes(
         "Intervals (95 %) draw queries again within each direction. They do not cover another "
         "split or another training run; for that, train with several seeds.",
     ]
-    return [*notes, *_few(main), *_unasked(catalogue, sections)]
+    return [*notes, *_few(main), *_weak(main), *_unasked(catalogue, sections)]
 
 
 def write_controls(main: Section, constant: str, gap: float, kept: float) -> list[str]:
@@ -117,6 +122,33 @@ def _few(main: Section) -> list[str]:
         f"Directions of fewer than {FEW} queries count as much as others: {names}. Without them, "
         f"Hit@5 / other relation: {', '.join(told)}."
     ]
+
+
+def _weak(main: Section) -> list[str]:
+    """Name the directions in which the method shows nothing, or less than without the relation."""
+    *_, method = main.relations[0].numbers
+    lost = [one for one in main.relations if one.numbers[method]["hit@5"].low <= CHANCE]
+    notes = []
+    if lost:
+        names = ", ".join(f"{one.name} ({one.queries} queries)" for one in lost)
+        notes.append(f"Hit@5 is not shown to be above chance in: {names}.")
+    if "null relation" in main.relations[0].numbers:
+        ends = [
+            (one.name, _mean_of(one, method), _mean_of(one, "null relation"))
+            for one in main.relations
+        ]
+        worse = [f"{name} ({mine:.1f}, {null:.1f} %)" for name, mine, null in ends if mine < null]
+        if worse:
+            notes.append(
+                "The mean of Hit@5 with both kinds of negatives is lower than under the null "
+                f"relation, so reading the relation costs there, in: {', '.join(worse)}."
+            )
+    return notes
+
+
+def _mean_of(one: RelationRow, method: str) -> float:
+    numbers = one.numbers[method]
+    return 50 * (numbers["hit@5"].value + numbers["other hit@5"].value)
 
 
 def _unasked(catalogue: Catalogue, sections: Sequence[Section]) -> list[str]:

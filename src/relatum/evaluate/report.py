@@ -162,9 +162,15 @@ def _relation_table(section: Section) -> Table:
         text = one.text
         for method, numbers in one.numbers.items():
             cells = [show(metric, number) for metric, number in numbers.items()]
+            if one.queries < FEW:  # drawn again, they may all be the same
+                cells = [cell.partition(" ")[0] for cell in cells]
             rows.append([text, method, *facts, *cells])
             text, facts = "", [""] * len(facts)
-    about = "`left out` counts the pairs whose texts give the answer away."
+    about = (
+        "`left out` counts the pairs whose texts give the answer away. `best frozen` is the "
+        "encoder that is best over all directions; where another is best in one, it stands below. "
+        f"There is no interval for fewer than {FEW} queries."
+    )
     return Table("By direction", about, head, rows, labels=2)
 
 

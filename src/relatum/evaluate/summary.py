@@ -50,7 +50,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class RelationRow:
-    """One direction: what was asked, and `numbers[method][measure]` by the fused vectors."""
+    """One direction: what was asked, and `numbers[method][measure]` by the fused vectors.
+
+    Where another frozen way than the best of all is best here, it is `best frozen here`.
+    """
 
     name: str
     text: str
@@ -123,7 +126,8 @@ def _rows(outcome: Outcome, is_frozen: bool) -> list[Row]:
     for way in outcome.values:
         name = FROZEN[way] if is_frozen else outcome.name
         numbers = {metric: _number(outcome.groups(way, metric)) for metric in METRICS}
-        rows.append(Row(name, way, numbers))
+        if way == "both" or any(one.value for one in numbers.values()):  # else no item can be asked
+            rows.append(Row(name, way, numbers))
     return rows
 
 
@@ -150,12 +154,20 @@ def _relation_row(
     asked: Questions, frozen: Outcome, trained: Sequence[Outcome], best: dict[str, str]
 ) -> RelationRow:
     name = asked.direction.name
-    numbers: dict[str, dict[str, Number]] = {"best frozen": {}}
+    here = {
+        metric: max((way, *FROZEN), key=lambda way: frozen.values[way][metric][name].mean())
+        for metric, way in best.items()
+    }
+    numbers: dict[str, dict[str, Number]] = {}
     for metric in BY_RELATION:
-        numbers["best frozen"][metric] = _number([frozen.values[best[metric]][metric][name]])
+        for title, ways in (("best frozen", best), ("best frozen here", here)):
+            one = _number([frozen.values[ways[metric]][metric][name]])
+            numbers.setdefault(title, {})[metric] = one
         for outcome in trained:
             one = _number([outcome.values["both"][metric][name]])
             numbers.setdefault(outcome.name, {})[metric] = one
+    if numbers["best frozen here"] == numbers["best frozen"]:
+        del numbers["best frozen here"]
     targets = float(asked.right[asked.sources].sum(1).mean())
     return RelationRow(
         name, asked.direction.text, len(asked.sources), targets, asked.left_out, numbers

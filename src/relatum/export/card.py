@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from relatum.errors import RelatumError
+from relatum.evaluate.baselines import FROZEN
 from relatum.evaluate.report import TITLES, show
 from relatum.evaluate.summary import Number
 from relatum.model import Model
@@ -46,10 +47,12 @@ def _read(report: Path) -> dict[str, Any]:
 
 
 def _evaluation(facts: dict[str, Any]) -> str:
-    """Lay out the fused vectors of each method, with 95 % intervals."""
+    """Lay out the frozen encoders and the fused vectors of each method, with 95 % intervals."""
     main = facts["sections"][0]
     rows = [["method", *TITLES.values()]]
-    for row in (row for row in main["rows"] if row["way"] == "both"):
+    for row in main["rows"]:
+        if row["way"] != "both" and row["method"] not in FROZEN.values():
+            continue
         rows.append([row["method"], *(show(m, Number(**row["numbers"][m])) for m in TITLES)])
     return f"{facts['headline']}\n\nIn %, MRR aside, with 95 % intervals:\n\n{_table(rows)}"
 
