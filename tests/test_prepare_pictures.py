@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from relatum.errors import DataError
 from relatum.prepare import Settings, pictures, prepare
 from relatum.prepare.clean import Unusable
 from relatum.prepare.pictures import Pictures
@@ -86,7 +87,9 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def keeper(tmp_path: Path) -> Pictures:
     cache = tmp_path / "cache"
-    return Pictures(tmp_path / "images", root=tmp_path, cache=cache, rate=1e4)
+    found = Pictures(root=tmp_path, cache=cache, rate=1e4)
+    found.folder = tmp_path / "images"
+    return found
 
 
 @pytest.mark.parametrize("name", ["good.png", "429", "500", "503", "short"])
@@ -167,3 +170,34 @@ def test_a_catalogue_from_addresses(shop: str, tmp_path: Path) -> None:
     texts = Settings(cache=tmp_path / "cache", with_pictures=False, with_relations=False)
     found = prepare("amazon-2018", source, tmp_path / "d", settings=texts, skip_bad=True)
     assert found.pictures == 0 and found.left_out == {"row": 1}
+
+
+def test_a_picture_that_was_mended_is_looked_at_again(tmp_path: Path) -> None:
+    source, output = tmp_path / "raw" / "t.csv", tmp_path / "c"
+    source.parent.mkdir()
+    source.write_text("id,title,image\na,x,a.png\nb,y,b.png\n")
+    settings = Settings({"text": ("title",), "image": ("image",)}, with_relations=False)
+    (source.parent / "a.png").write_bytes(picture())
+    for broken in (None, picture()[:60]):  # missing, then cut short
+        if broken:
+            (source.parent / "b.png").write_bytes(broken)
+        what = "expected a whole picture" if broken else "no such file"
+        with pytest.raises(DataError, match=what):
+            prepare("table", source, output, settings=settings)
+    (source.parent / "b.png").write_bytes(picture("blue"))
+    assert prepare("table", source, output, settings=settings).pictures == 2
+
+
+def test_an_address_that_failed_is_asked_again_unless_bad_ones_are_left_out(
+    shop: str, tmp_path: Path
+) -> None:
+    source, output = tmp_path / "t.csv", tmp_path / "c"
+    source.write_text(f"id,title,image\na,x,{shop}/404\nb,y,{shop}/good.png\n")
+    columns = {"text": ("title",), "image": ("image",)}
+    settings = Settings(columns, cache=tmp_path / "cache", rate=1e4, with_relations=False)
+    for times in (1, 2):
+        with pytest.raises(DataError, match="404"):
+            prepare("table", source, output, settings=settings)
+        assert (Shop.asked["/404"], Shop.asked["/good.png"]) == (times, 1)
+    prepare("table", source, output, settings=settings, skip_bad=True)
+    assert Shop.asked["/404"] == 2

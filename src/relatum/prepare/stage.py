@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from relatum.disk import disk_errors_named, new_folder, restore_folder, write_fi
 from relatum.errors import RelatumError
 from relatum.prepare.sources import Record
 
+REFUSED = "refused.json"  # pictures, and in which state they were
 Problem = dict[str, str]
 T = TypeVar("T")
 
@@ -82,6 +83,13 @@ class Stage:
         part.write_text(lines, encoding="utf-8")
         part.replace(part.with_suffix(".jsonl"))
 
+    def note_refused(self, state: Callable[[str], object]) -> None:
+        """Keep the state of the pictures that are refused."""
+        lines = (self.ready / "problems.jsonl").read_text(encoding="utf-8").splitlines()
+        names = [name for line in lines if (name := json.loads(line).get("picture"))]
+        states = [(name, state(name)) for name in names]
+        write_file(self.folder / REFUSED, json.dumps(states).encode())
+
     def gather_problems(self) -> tuple[dict[str, int], Problem | None]:
         """Join the problems in `problems.jsonl`; return how many of each sort, and the first."""
         counts: dict[str, int] = {}
@@ -101,15 +109,24 @@ def _items_first(path: Path) -> tuple[bool, str]:
 
 
 @contextmanager
-def open_stage(output: Path, job: dict[str, object]) -> Iterator[Stage]:
-    """Give the stage of `output`: the one that an equal job left, or a new one."""
+def open_stage(
+    output: Path, job: dict[str, object], state: Callable[[str], object] = lambda _: None
+) -> Iterator[Stage]:
+    """Give the stage of `output`: the one that an equal job left, or a new one.
+
+    A new one too if the `state` of a picture that the old one refused is another now.
+    """
     output = output.absolute()
     folder = output.with_name(f".{output.name}.preparing")
     asked = json.dumps(job, sort_keys=True).encode()
     with disk_errors_named(folder):
         restore_folder(output)
         note = folder / "job.json"
-        if not (note.is_file() and note.read_bytes() == asked and (folder / output.name).is_dir()):
+        is_same = note.is_file() and note.read_bytes() == asked and (folder / output.name).is_dir()
+        refused = folder / REFUSED
+        if is_same and refused.is_file():
+            is_same = all(state(name) == old for name, old in json.loads(refused.read_bytes()))
+        if not is_same:
             shutil.rmtree(folder, ignore_errors=True)
             for name in (output.name, "parts"):
                 (folder / name).mkdir(parents=True)
@@ -135,7 +152,10 @@ def finish(stage: Stage, output: Path) -> None:
     shutil.rmtree(stage.folder)
 
 
-def outcome(record: Record, what: str, fix: str, *, about: str = "", left_out: str) -> Problem:
+def outcome(
+    record: Record, what: str, fix: str, *, about: str = "", left_out: str, picture: str = ""
+) -> Problem:
     """Say what is wrong with a record, and whether the row, its image or a value is left out."""
     keys = ("what", "where", "id", "fix", "left_out")
-    return dict(zip(keys, (what, record.where, about, fix, left_out), strict=True))
+    found: Problem = dict(zip(keys, (what, record.where, about, fix, left_out), strict=True))
+    return {**found, "picture": picture} if picture else found
