@@ -17,7 +17,7 @@ def test_a_seed_is_short_for_both_seeds() -> None:
 def test_pairs_win_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text("[training]\nsteps = 7\nseed = 1\n")
-    config = Config.load(path, ["training.seed=2", "encoder=some/folder"])
+    config = Config.load(str(path), ["training.seed=2", "encoder=some/folder"])
     assert (config.training.steps, config.training.seed) == (7, 2)
     assert config.encoder == "some/folder"
 
@@ -28,6 +28,8 @@ def test_pairs_win_over_the_file(tmp_path: Path) -> None:
         ("training.stepz=3", "unknown setting 'training.stepz'"),
         ("model.beta=2", "model.beta: .*less than or equal to 1, got 2"),
         ("training.steps=many", "training.steps: .*got 'many'"),
+        ("training.steps=true", "training.steps: .*a number is expected, got True"),
+        ("training.learning_rate=inf", "training.learning_rate: .*finite number, got inf"),
         ("beta", "expected name=value, got 'beta'"),
         ("encoder.x.y=1", "encoder"),
     ],

@@ -214,6 +214,7 @@ def test_vectors_come_with_metadata(
         vectors = np.stack(table["vector"].to_numpy())
         assert vectors.dtype == np.float32
         assert np.array_equal(vectors, model.embed(catalogue.items, relation))
+    assert export_vectors(model, catalogue.items, tmp_path / "w", "Give light!") == names
 
 
 class Products:

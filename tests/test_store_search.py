@@ -181,6 +181,7 @@ def test_a_source_of_a_kind_that_none_was_calibrated_on_has_no_probability(
 def test_a_picture_may_be_named_by_a_string(store: Store, catalogue: Catalogue) -> None:
     picture = next(item.image for item in catalogue.items if isinstance(item.image, Path))
     assert store.search(image=str(picture), k=3) == store.search(image=picture, k=3)
+    assert Item("a", image=str(picture)) == Item("a", image=picture)
 
 
 def test_a_text_alone_has_probabilities_of_its_own(store: Store, catalogue: Catalogue) -> None:
@@ -320,6 +321,8 @@ HOSTILE = {
     "id = '\ud800'": "cannot read the filter",
     "UPDATE items SET text = 'x'": "cannot read the filter",
     "no_such_function(id)": "cannot read the filter",
+    "groups = 'red'": "a column in it holds lists; write array_has",
+    "groups LIKE 'red'": "a column in it holds lists; write array_has",
 }
 
 

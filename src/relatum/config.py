@@ -10,13 +10,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from relatum.errors import ConfigError
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: object, info: Any) -> object:  # noqa: ANN401
+        kind = cls.model_fields[info.field_name].annotation
+        if isinstance(value, bool) and kind in (int, float, int | None):
+            raise ValueError("a number is expected")
+        return value
 
 
 class SplitConfig(_Settings):
@@ -235,7 +250,7 @@ class Config(_Settings):
             raise _config_error(error) from error
 
     @classmethod
-    def load(cls, path: Path | None = None, sets: Sequence[str] = ()) -> "Config":
+    def load(cls, path: str | Path | None = None, sets: Sequence[str] = ()) -> "Config":
         """Read a TOML file, then apply `name.name=value` pairs on top.
 
         >>> Config.load(sets=["training.seed=3", "model.beta=1"]).model.beta
@@ -244,7 +259,7 @@ class Config(_Settings):
         values: dict[str, Any] = {}
         if path is not None:
             try:
-                values = tomllib.loads(path.read_text(encoding="utf-8"))
+                values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
                 reason = getattr(error, "strerror", None) or str(error)
                 what, fix = f"cannot read the settings: {reason}", "correct the file or its name"

@@ -41,11 +41,13 @@ class Item:
 
     id: str
     text: str | None = None
-    image: Path | bytes | None = None
+    image: Path | str | bytes | None = None  # a str is made a Path
     metadata: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         """Refuse an item that has nothing to encode."""
+        if isinstance(self.image, str):
+            object.__setattr__(self, "image", Path(self.image))
         if self.image is None and not (self.text or "").strip():
             raise DataError(
                 f"item {self.id!r} has an empty text and no image", fix="give it one of the two"
@@ -73,7 +75,7 @@ def image_bytes(item: Item) -> bytes:
     if item.image is None:
         raise ValueError(f"item {item.id!r} has no image")
     try:
-        return item.image.read_bytes()
+        return Path(item.image).read_bytes()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(

@@ -17,9 +17,9 @@ from relatum.model import Model
 TEMPLATE = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
 
 
-def card(model: Model, report: Path | None = None, licence: str = "unknown") -> str:
+def card(model: Model, report: str | Path | None = None, licence: str = "unknown") -> str:
     """Return the card. `report` is the folder or the report.json of `relatum evaluate`."""
-    facts = _read(report) if report is not None else {"notes": (), "catalogue": "unnamed"}
+    facts = _read(Path(report)) if report is not None else {"notes": (), "catalogue": "unnamed"}
     rows = [["relation", "text", "read backwards"]]
     rows += [[one.id, one.text, one.inverse or "the same"] for one in model.relations]
     encoder, split = Path(model.config.encoder), model.split

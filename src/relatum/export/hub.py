@@ -25,7 +25,7 @@ WANTED = ["*.safetensors", "*.json", "*.md", "*.txt"]  # nothing that could run
 
 
 def save_pretrained(
-    model: Model, folder: str | Path, *, report: Path | None = None, licence: str = "unknown"
+    model: Model, folder: str | Path, *, report: str | Path | None = None, licence: str = "unknown"
 ) -> None:
     """Write the folder; `report` is that of `relatum evaluate`, for the card's table."""
     text = card(model, report, licence)
@@ -38,7 +38,7 @@ def push_to_hub(
     model: Model,
     repo_id: str,
     *,
-    report: Path | None = None,
+    report: str | Path | None = None,
     licence: str = "unknown",
     private: bool = False,
 ) -> str:

@@ -37,7 +37,11 @@ def export_vectors(
     cache: Path | None = None,
     report: Report = silent,
 ) -> list[str]:
-    """Write the files and return their names: columns id, text, the metadata's, vector."""
+    """Write the files and return their names: columns id, text, the metadata's, vector.
+
+    `relations` are texts; one alone may stand for itself.
+    """
+    relations = [relations] if isinstance(relations, str) else relations
     slugs = [re.sub(r"\W+", "-", text.lower()).strip("-")[:40] for text in relations]
     names = [f"asked-{k}-{slug}.parquet" for k, slug in enumerate(slugs, start=1)]
     asked = {"vectors.parquet": None, **dict(zip(names, relations, strict=True))}

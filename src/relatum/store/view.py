@@ -196,11 +196,14 @@ def lance_errors(path: Path | str, where: str | None = None) -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         line = str(error).strip().split("\n")[0].removeprefix("Invalid input, ")
-        line = re.sub(r", \S+\.rs:\d+:\d+$", "", line)  # the place in LanceDB's own code
+        line = re.sub(r", \S+\.rs:\d+:\d+", "", line)  # the place in LanceDB's own code
         if where is not None and (isinstance(error, ValueError) or "filter expression" in line):
             line = line.split("filter expression to batch: ")[-1].split("Invalid user input: ")[-1]
             line = _plainly(line.split("sql parser error: ")[-1].removesuffix(")"), where)
-            raise StoreError(f"cannot read the filter {where!r}: {line}", fix=HOW) from error
+            how = HOW
+            if "List(" in line:
+                line, how = "a column in it holds lists", "write array_has(colours, 'red')"
+            raise StoreError(f"cannot read the filter {where!r}: {line}", fix=how) from error
         if not line.startswith(("lance error", "Table ")):
             raise
         fix = "free some space" if "No space left" in line else "open it again or build it again"
