@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from relatum.errors import StoreError
-from relatum.store.calibration import count_scores, fit_line, sigmoid
+from relatum.store.calibration import Lines, count_scores, fit_line, sigmoid
 
 COMMON = (15.0, -7.0)
 
@@ -89,3 +89,12 @@ def test_a_falling_line_is_made_level() -> None:
 def test_scores_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(StoreError, match="scores that are no numbers"):
         counted(np.array([[0.1, np.nan, 0.3]]), np.array([[False, False, True]]))
+
+
+def test_a_mix_is_as_likely_as_what_is_wanted_of_it() -> None:
+    lines = Lines({"a": (2.0, -1.0), "b": (1.0, 0.5)}, (1.0, -3.0))
+    one, other = (lines.probability({text: 1.0}, [0.8]) for text in ("a", "b"))
+    mixed = lines.probability({"a": 1.0, "b": 1.0, "not": -5.0}, [0.8, 0.8, 0.8])
+    assert one and other and mixed and one < mixed < other
+    assert lines.probability({"a": 3.0, "not": -0.1}, [0.8, 0.9]) == pytest.approx(one)
+    assert lines.probability({"a": -1.0}, [0.8]) is None

@@ -44,13 +44,13 @@ class Lines:
     def probability(self, weights: Mapping[str | None, float], scores: list[float]) -> float | None:
         """Return how likely a link is; for several relations by the weighted mean of log-odds.
 
-        None where all weights are 0.
+        Relations that are not wanted, of negative weights, do not count; None where all are such.
         """
-        total = sum(map(abs, weights.values()))
-        odds = 0.0
+        total, odds = 0.0, 0.0
         for (text, weight), score in zip(weights.items(), scores, strict=True):
-            slope, offset = self.known.get(text or "", self.others)
-            odds += weight * (slope * score + offset)
+            if weight > 0:
+                slope, offset = self.known.get(text or "", self.others)
+                total, odds = total + weight, odds + weight * (slope * score + offset)
         return sigmoid(odds / total) if total else None
 
 
@@ -130,8 +130,7 @@ def calibrate(
         report("calibrate", done, len(ways), "")
     for one in askers:
         one.ask(model, None, found[1], any_link, is_pair)
-    same = {text: one.text for one in model.relations for text in one.paraphrases}
-    return Calibration({one.kind: lines for one in askers if (lines := one.fit(same))})
+    return Calibration({one.kind: lines for one in askers if (lines := one.fit())})
 
 
 @dataclass
@@ -155,18 +154,14 @@ class _Askers:
         scores = (model.condition(self.tokens, text).both @ plain.T).numpy()
         self.counted[text] = count_scores(scores, links[self.rows], is_pair[self.rows])
 
-    def fit(self, same: Mapping[str, str]) -> Lines | None:
-        """Return a line for each text that has links, drawn to that of all relations.
-
-        `same` names by a text the one whose line it has.
-        """
+    def fit(self) -> Lines | None:
+        """Return a line for each text that has links, drawn to that of all relations."""
         told = [counts for text, counts in self.counted.items() if text is not None]
         others = fit_line(np.concatenate(told, axis=1))
         if others is None:
             return None
         fitted = {text or "": fit_line(one, others) for text, one in self.counted.items()}
-        known = {text: line for text, line in fitted.items() if line}
-        return Lines({text: known[of] for text, of in same.items() if of in known} | known, others)
+        return Lines({text: line for text, line in fitted.items() if line}, others)
 
 
 def _askers(tokens: Tokens) -> list[_Askers]:

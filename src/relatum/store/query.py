@@ -109,10 +109,10 @@ class Hit:
 
     `score` is the cosine under the relation (less for what lacks a text or an image), or the
     weighted sum of cosines. `probability` is how often pairs of that score are linked; None with
-    examples or without a calibration. `is_linked`: the catalogue links it so to the source; None
-    where that is no item of the store, a relation is not known to the catalogue and the model, or
-    one of the two came by `Store.add`. `groups` names its groups under the relations, and tells if
-    the source is in them.
+    examples, without a calibration and where no relation is wanted. `is_linked`: the catalogue
+    links it so to the source; None where that is no item of the store, a relation is not known to
+    the catalogue and the model, or one of the two came by `Store.add`. `groups` names its groups
+    under the relations, and tells if the source is in them.
     """
 
     rank: int

@@ -43,7 +43,7 @@ class Search:
     def answers(self, queries: Sequence[Query]) -> list[list[Hit] | RelatumError]:
         """Answer queries; what they have in common is done once for all of them."""
         found: dict[int, list[Hit] | RelatumError] = {}
-        open_ = dict(enumerate(map(self.ways.respelled, queries)))
+        open_ = dict(enumerate(map(self.ways.reworded, queries)))
         stored = {n: q for n, q in open_.items() if q.item is not None}
         told = {n: q for n, q in open_.items() if q.item is None}
         sources = look_up(stored, self.view, self.model, self.ways)

@@ -172,7 +172,7 @@ class Store:
             chance = lines.probability({known.text: 1.0}, [score]) if lines else None
             groups, linked = links_under(first, {known.text})
             is_linked = other in linked or not groups.isdisjoint(second["groups"] or ())
-            can_tell = known.text in self._ways.told and is_told
+            can_tell = self._ways.tells(known.text) and is_told
             ties.append(Tie(known.name, known.text, score, chance, is_linked if can_tell else None))
         return sorted(ties, key=lambda tie: (-(tie.probability or 0.0), -tie.score))
 
