@@ -22,6 +22,7 @@ from relatum.traits import Traits
 from relatum.words import Words
 
 KNOWN = 512  # relation texts that are remembered, to tell a new text from a known one
+ALONE = 0.75  # power of a cosine: 0 takes an image alone, or a text, for the whole item
 TINY = 1e-24  # the least square of a length
 # images, texts, what is wanted by links alone and by words alone
 Maps = tuple[
@@ -178,8 +179,8 @@ class Conditioner(nn.Module):
     def fit_alone(self, tokens: Tokens) -> None:
         """Find how long vectors of items are that have an image alone, or a text alone.
 
-        To a source that has both, such an item is less like its whole self by their cosine; to one
-        of the same kind it is not, but whole items are. The root of the cosine lies between. Where
+        To a source that has both, such an item is less like than its whole self already, by their
+        cosine; to one of the same kind it is not, but whole items are. `ALONE` lies between. Where
         no item has both, all are of one kind, and as long as they are.
         """
         some = tokens[tokens.image.present & tokens.text.present]
@@ -187,7 +188,7 @@ class Conditioner(nn.Module):
         if len(some):
             whole, sides = self(some, None).both, (some.only("image"), some.only("text"))
             near = [(whole * self(side, None).both).sum(-1).mean() for side in sides]
-            self.alone.copy_(torch.stack(near).clamp(0, 1).sqrt())
+            self.alone.copy_(torch.stack(near).clamp(0, 1) ** ALONE)
 
     def _lengths(self, tokens: Tokens) -> Float[Tensor, "batch 1"]:
         """Return how long the vectors of items are as what is wanted; 0 of those with nothing."""

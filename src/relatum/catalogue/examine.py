@@ -18,7 +18,7 @@ from relatum.catalogue.overlap import jaccard, neighbours, sample_rows
 from relatum.catalogue.page import Table, page
 from relatum.catalogue.split import Split, split_catalogue
 from relatum.catalogue.tables import Problem
-from relatum.catalogue.words import labels, stems
+from relatum.catalogue.words import all_stems, labels
 from relatum.config import SplitConfig
 from relatum.items import Item, image_key
 
@@ -183,7 +183,7 @@ def _unlinked(catalogue: Catalogue) -> Iterator[Problem]:
 
 def _labels(catalogue: Catalogue) -> Iterator[Problem]:
     """Find the relations whose groups' own words stand in their members' texts."""
-    words = {item.id: stems(item.text or "") for item in catalogue.items}
+    words = {item.id: all_stems(item.text or "") for item in catalogue.items}
     for relation in catalogue.relations:
         groups = [g for g in catalogue.groups if g.relation == relation.id and g.text]
         named = labels(relation.text, [group.text for group in groups if group.text])

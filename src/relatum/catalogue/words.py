@@ -22,24 +22,41 @@ def stems(text: str) -> frozenset[str]:
     >>> sorted(stems("Both are made of cotton: cottons, boxes and knitting"))
     ['box', 'cotton', 'knitt']
     """
-    words = re.findall(r"[^\W\d_]{2,}", text.lower())
-    return frozenset(_stem(word) for word in words if word not in COMMON)
+    return frozenset(_stem(word) for word in _words(text) if word not in COMMON)
+
+
+def all_stems(text: str) -> frozenset[str]:
+    """Return the words of a text without their endings, common ones too.
+
+    >>> sorted(all_stems("the mark off"))
+    ['mark', 'off', 'the']
+    """
+    return frozenset(map(_stem, _words(text)))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]{2,}", text.lower())
 
 
 def labels(relation: str, texts: Iterable[str]) -> dict[str, frozenset[str]]:
     """Return for each text of a relation's groups the stems that name the group.
 
-    Words that the relation's own text has name none, nor do those of all texts or of most.
+    Words that the relation's own text has name none, nor do those of all texts or of most; common
+    ones do where there are no others ("both carry the mark off").
 
     >>> found = labels("are of one type", ["both are fire types of it", "both are ice types of it"])
     >>> [sorted(words) for words in found.values()]
     [['fire'], ['ice']]
+    >>> labels("carry the same mark", ["both carry the mark off", "both carry the mark up"])
+    {'both carry the mark off': frozenset({'off'}), 'both carry the mark up': frozenset({'up'})}
     """
-    asked = stems(relation)
-    told = {text: stems(text) - asked for text in texts}
+    asked = all_stems(relation)
+    told = {text: all_stems(text) - asked for text in texts}
     often = Counter(word for words in told.values() for word in words)
     shared = {word for word, count in often.items() if count > max(1, len(told) / 2)}
-    return {text: words - shared for text, words in told.items()}
+    return {
+        text: ((words - shared) & stems(text)) or words - shared for text, words in told.items()
+    }
 
 
 def _stem(word: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from relatum.catalogue import Catalogue, Direction, directions, linked
-from relatum.catalogue.words import labels, stems
+from relatum.catalogue.words import all_stems, labels
 
 NEGATIVES = 20
 QUERIES = 500  # a direction at most, for questions of one positive and 20 negatives
@@ -112,7 +112,7 @@ def _leaks(
     catalogue: Catalogue, relation: str, rows: dict[str, int]
 ) -> Bool[np.ndarray, "items items"]:
     """Mark the pairs of a group whose own words stand in both texts."""
-    texts = {item.id: stems(item.text or "") for item in catalogue.items if item.id in rows}
+    texts = {item.id: all_stems(item.text or "") for item in catalogue.items if item.id in rows}
     asked = next(r.text for r in catalogue.relations if r.id == relation)
     groups = [group for group in catalogue.groups if group.relation == relation and group.text]
     named = labels(asked, [group.text for group in groups if group.text])

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from relatum.catalogue import Group, Link
 from relatum.catalogue.overlap import jaccard, neighbours, sample_rows
-from relatum.catalogue.words import labels, stems
+from relatum.catalogue.words import all_stems, labels
 from relatum.progress import Report, silent
 from relatum.relations.builders import Mined, build, count_signal
 from relatum.relations.pairs import lift
@@ -265,7 +265,7 @@ def _doubt(stability: float | None, lift: float | None, least: float) -> str:
 def _told(source: Source, group: Group, label: frozenset[str]) -> float:
     """Return the share of members whose text holds a word of the label."""
     texts = [source.items[source.rows[name]].text or "" for name in group.items[:200]]
-    return float(np.mean([bool(stems(text) & label) for text in texts]))
+    return float(np.mean([bool(all_stems(text) & label) for text in texts]))
 
 
 def _samples(

@@ -35,6 +35,8 @@ Verdicts = Mapping[tuple[str, str], tuple[str, str]]
 def headline(found: NoiseReport) -> str:
     """Say in a sentence what there is and what is doubtful."""
     counts = len(found.relations), len(found.groups)
+    if not any(counts):
+        return f"no relation was found in {found.facts['items']:,} items; see the plan's columns."
     doubtful = [sum(one.proposal == "drop" for one in some)
                 for some in (found.relations, found.groups)]  # fmt: skip
     return (
