@@ -247,3 +247,13 @@ def test_links_and_groups_become_one_graph(catalogue: Catalogue) -> None:
         "larger",
         "larger (inverse)",
     ]
+
+
+def test_blank_paraphrases_and_texts_of_groups_are_none(tmp_path: Path) -> None:
+    ids = [f"i{number}" for number in range(4)]
+    write_rows(tmp_path, "items", [{"id": name, "text": name, "image": None} for name in ids])
+    relation = {"id": "r", "text": "go together", "paraphrases": [" ", "match"]}
+    write_rows(tmp_path, "relations", [relation])
+    write_rows(tmp_path, "groups", [{"relation": "r", "group": "g", "items": ids, "text": " "}])
+    found = Catalogue.load(tmp_path)
+    assert found.relations[0].paraphrases == ("match",) and found.groups[0].text is None

@@ -26,7 +26,7 @@ from relatum.evaluate.baselines import (
 from relatum.evaluate.plots import draw_bars, place, spread_apart
 from relatum.evaluate.report import show, tables
 from relatum.evaluate.sections import ask
-from relatum.evaluate.summary import FEW, Number
+from relatum.evaluate.summary import FEW, Difference, Number
 from relatum.items import Item
 from relatum.model import Model
 from relatum.protocols.retrieval import METRICS
@@ -308,6 +308,21 @@ def test_directions_in_which_nothing_is_shown_are_named(
     assert f"above chance in: {name} (" in write((0.4, 0.2), 0.3)
     assert f"costs there, in: {name} (40.0, 50.0 %)." in write((0.4, 0.3), 0.5)
     assert write((0.4, 0.3), 0.3) == ""
+
+
+def test_a_measure_in_which_the_method_is_behind_is_named(
+    report: Report, catalogue: Catalogue
+) -> None:
+    def write(low: float, high: float) -> list[str]:
+        number = Number((low + high) / 2, low, high)
+        behind = Difference("conditioned", "unconditioned", {"full mrr": number})
+        main = replace(report.sections[0], differences=[behind])
+        told = notes.write_notes(report.facts, catalogue, notes.Tested([], [], "some"), [main])
+        return [note for note in told if note.startswith("Behind")]
+
+    (note,) = write(-0.04, -0.02)
+    assert "MRR, all items, against unconditioned (-0.030 [-0.040, -0.020])" in note
+    assert not write(-0.04, 0.0)
 
 
 def test_the_headline_is_one_sentence_with_numbers(report: Report) -> None:

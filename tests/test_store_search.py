@@ -209,6 +209,9 @@ def test_a_paraphrase_means_its_relation(store: Store, catalogue: Catalogue) -> 
     assert {hit.is_linked for hit in hits} == {True, False}
     assert all(hit.is_linked == (colour[hit.id] == colour["i005"]) for hit in hits)
     assert hits == store.search(item="i005", relation=COLOUR, k=47)
+    assert hits == store.search(item="i005", relation="colour", k=47)  # its id
+    smaller = store.search(item="i005", relation="is smaller than", k=9)
+    assert smaller == store.search(item="i005", relation="larger (inverse)", k=9)
     new = store.search(item="i005", relation="have one colour or other", k=9)
     assert {hit.is_linked for hit in new} == {None}
 
@@ -353,7 +356,7 @@ def test_added_replaced_and_deleted_items_are_searched_at_once(
     own: Store, catalogue: Catalogue, cache: Path
 ) -> None:
     reader, picture = Store.open(own.path, own.model), catalogue.items[0].image
-    names = ["new", "it's", "né😀", "nul\0id", "x' OR '1'='1"]
+    names = ["new", "it's", "né😀", "x' OR '1'='1"]
     fresh = [Item(n, "red ball", picture, {"colour": "red", "size": 9}) for n in names]
     own.add(fresh, cache=cache)
     assert {*names} == {*ids(own.search(item="i000", relation=COLOUR, where="size = 9"))}
@@ -363,7 +366,10 @@ def test_added_replaced_and_deleted_items_are_searched_at_once(
     own.add([Item("i001", "blue bar", None, {"colour": "blue"})], cache=cache)
     assert own.items(["i001"])[0].metadata == {"colour": "blue", "size": None}
     assert "i001" not in ids(own.search(item="i000", relation=COLOUR, k=99, exclude_linked=True))
-    own.delete([*names, "i002"])
+    own.delete("new")  # one id, no list of letters
+    with pytest.raises(StoreError, match="no item 'new'"):
+        own.items("new")
+    own.delete([*names[1:], "i002"])
     for call in (lambda: own.search(item="i002"), lambda: own.delete(["i000", "i002"])):
         with pytest.raises(StoreError, match="no item 'i002'"):
             call()
@@ -379,7 +385,8 @@ def test_what_cannot_be_added_changes_nothing(store: Store) -> None:
         ([item, item], "an id comes twice"),
         ([replace(item, metadata={"weight": 3})], "the store has no metadata 'weight'"),
         ([replace(item, metadata={"size": "large"})], "metadata 'size': expected int64"),
-        ([replace(item, id="")], "expected texts as ids, got ''"),
+        ([replace(item, id=" ")], "expected a text without control characters as id, got ' '"),
+        ([replace(item, id="m\n1")], r"without control characters as id, got 'm\\n1'"),
         ([item, Item("bad", image=b"no picture")], "item 'bad'"),
     ):
         with pytest.raises(RelatumError, match=what):
@@ -509,3 +516,30 @@ def test_bad_examples_are_refused_alone(store: Store) -> None:
             Query(item="i000", examples=[odd])
     with pytest.raises(StoreError, match="no probability"):
         Query(item="i000", examples=[("i001", "i002")], min_score=0.5)
+
+
+def test_a_query_of_wrong_kinds_is_refused_in_words() -> None:
+    """In a process of its own, as the tests check types before the library can."""
+    wrong = {
+        "item=Item('a', 'x')": "item: expected an item's id, got Item",
+        "text=5": "text: expected a text, got int",
+        "text='x', relation=['a']": "relation: expected a text, texts with weights, or None",
+        "text='x', relation={'a': 'b'}": "expected texts with numbers as weights, got 'a': 'b'",
+        "text='x', k=2.5": "k: expected a whole number, got float",
+        "text='x', k=True": "k: expected a whole number, got bool",
+        "text='x', where=5": "where: expected a text, got int",
+        "text='x', explain='no'": "explain: expected True or False, got str",
+        "image=5": "image: expected a path, bytes or a PIL image, got int",
+    }
+    lines = ["from relatum import Item", "from relatum.errors import StoreError"]
+    lines += ["from relatum.store import Query", "hash(Item('a', 'x', metadata={'tags': ['b']}))"]
+    for call in wrong:
+        lines += ["try:", f"    Query({call})", "except StoreError as error:", "    print(error)"]
+    run = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    told = run.stdout.splitlines()
+    assert len(told) == len(wrong)
+    for line, expected in zip(told, wrong.values(), strict=True):
+        assert expected in line

@@ -81,6 +81,8 @@ def test_the_relation_changes_the_vectors_and_the_ranking(
 
 
 def test_order_and_company_do_not_change_a_vector(model: Model, catalogue: Catalogue) -> None:
+    with pytest.raises(DataError, match="a relation's text is blank"):
+        model.embed(catalogue.items, "  ")
     together = model.embed(catalogue.items, "are stacked")
     backwards = model.embed(catalogue.items[::-1], "are stacked")
     assert np.allclose(together, backwards[::-1], atol=1e-5)

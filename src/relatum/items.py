@@ -42,7 +42,10 @@ class Item:
     id: str
     text: str | None = None
     image: Path | str | bytes | None = None  # a str is made a Path
-    metadata: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    metadata: Mapping[str, object] = field(
+        default_factory=lambda: MappingProxyType({}),
+        hash=False,  # it may hold lists
+    )
 
     def __post_init__(self) -> None:
         """Refuse an item that has nothing to encode."""

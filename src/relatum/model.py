@@ -39,7 +39,7 @@ from relatum.encoders import (
     find_encoder,
 )
 from relatum.encoders.tuning import begin_tuning, fill_tuned, tuned_tensors
-from relatum.errors import CheckpointError
+from relatum.errors import CheckpointError, DataError
 from relatum.items import Item
 from relatum.progress import Report, silent
 
@@ -180,6 +180,8 @@ class Model:
         The items are mapped once, then fused by blocks that stay in the processor's cache. What is
         returned takes relations x items x dim x 4 bytes; ask for some relations at a time.
         """
+        if isinstance(relations, str):
+            raise ValueError(f"expected a list of relation texts, got {relations!r}")
         if not relations:
             return torch.empty(0, len(tokens), self.config.model.dim)
         head, device = self.conditioner.eval(), self._device()
@@ -220,7 +222,12 @@ class Model:
         return None if text is None else self.relation_parts([text])
 
     def relation_parts(self, texts: Sequence[str]) -> Part:
-        """Return the encoded texts of at least one relation; those that are new go in batches."""
+        """Return the encoded texts of at least one relation; those that are new go in batches.
+
+        `DataError` for a blank one: None is the null relation.
+        """
+        if any(not text.strip() for text in texts):
+            raise DataError("a relation's text is blank", fix="say it in words, or give None")
         fresh = [text for text in dict.fromkeys(texts) if text not in self._texts]
         if fresh:
             made = encode_texts(fresh, self.encoder, self.reduction)

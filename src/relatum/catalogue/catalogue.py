@@ -150,6 +150,11 @@ def _first_of(problems: Sequence[Problem], folder: Path) -> DataError:
     return DataError(first.what, where=first.where, fix=fix)
 
 
+def is_id(name: object) -> bool:
+    """Tell whether something may be an id: a text that is not blank, without control characters."""
+    return isinstance(name, str) and bool(name.strip()) and all(ord(one) >= 32 for one in name)
+
+
 class CatalogueReader:
     """Reads the tables in their order and keeps what is good apart from what is wrong."""
 
@@ -247,7 +252,7 @@ class CatalogueReader:
             first = self.places[name] if name in self.places else "an earlier row"
             what = f"duplicate id {name!r}, first at {first}"
             self._problem(row, what, "rename or remove one of them", name)
-        elif any(ord(letter) < 32 for letter in name):
+        elif not is_id(name):
             self._problem(row, f"id {name!r} holds control characters", "remove them", name)
         else:
             return name
@@ -305,7 +310,8 @@ class CatalogueReader:
         if directed and not inverse:
             what = f"relation {name!r} is directed but has no inverse text"
             return self._problem(row, what, 'say it from the other end, as "is used to make"', name)
-        paraphrases = tuple(str(text) for text in _names(row.values.get("paraphrases")))
+        said = map(str, _names(row.values.get("paraphrases")))
+        paraphrases = tuple(text for text in said if text.strip())
         inverse = inverse if directed else None
         self.relations[name] = Relation(name, text, directed, inverse, paraphrases)
         self.places.setdefault(name, row.where)
@@ -338,7 +344,8 @@ class CatalogueReader:
             what = f"group {name!r} of {relation!r} has {len(members)} known items, expected two"
             return self._problem(row, what, "add items or remove the group", name)
         if len(members) > 1:
-            self.groups.append(Group(relation, name, tuple(members), str(text) if text else None))
+            told = str(text) if text and str(text).strip() else None
+            self.groups.append(Group(relation, name, tuple(members), told))
 
     def _read_link(self, row: Row) -> None:
         relation = self._relation_of(row)

@@ -166,6 +166,9 @@ def embed_command(
         raise RelatumError(f"expected image, text or both, got {modality!r}", where="--modality")
     if engine not in ("local", "ray"):
         raise RelatumError(f"expected local or ray, got {engine!r}", where="--engine")
+    if output.suffix in (".csv", ".json", ".jsonl", ".npy", ".npz"):
+        what, fix = f"cannot write {output.suffix}", "name a file.parquet, or a folder"
+        raise RelatumError(what, where=output, fix=fix)
     if output.suffix != ".parquet":
         run = partial(on_ray, workers=workers, address=address) if engine == "ray" else map
         asked: Any = {"relation": relation, "modality": modality, "shard": shard}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relatum.catalogue import Catalogue
+from relatum.evaluate.report import TITLES, show
 from relatum.evaluate.summary import FEW, RelationRow, Section
 from relatum.items import Item
 from relatum.model import Model
@@ -74,7 +75,7 @@ def write_notes(
         "Intervals (95 %) draw queries again within each direction. They do not cover another "
         "split or another training run; for that, train with several seeds.",
     ]
-    return [*notes, *_few(main), *_weak(main), *_unasked(catalogue, sections)]
+    return [*notes, *_few(main), *_weak(main), *_behind(main), *_unasked(catalogue, sections)]
 
 
 def write_controls(main: Section, constant: str, gap: float, kept: float) -> list[str]:
@@ -144,6 +145,18 @@ def _weak(main: Section) -> list[str]:
                 f"relation, so reading the relation costs there, in: {', '.join(worse)}."
             )
     return notes
+
+
+def _behind(main: Section) -> list[str]:
+    """Say in what the method is behind another that reads no relation, beyond chance."""
+    told = [
+        f"{TITLES[metric]}, against {one.against} ({show(metric, number, sign=True)})"
+        for one in main.differences
+        if one.against in ("null relation", "unconditioned", "best frozen")
+        for metric, number in one.numbers.items()
+        if number.high < 0
+    ]
+    return [f"Behind, by an interval without 0, in: {'; '.join(told)}."] * bool(told)
 
 
 def _mean_of(one: RelationRow, method: str) -> float:

@@ -44,6 +44,8 @@ def check_filter(where: str | None, columns: set[str]) -> str | None:
         name = (found["name"] or "").strip("`")
         if name and name.lower() not in WORDS and name not in columns:
             what = f"no column {name!r} (a value stands in quotes: '{name}')"
+            if where[found.end() :].lstrip().startswith("("):
+                what = f"the function {name!r} is not allowed"
             raise StoreError(f"{what}; columns: {', '.join(sorted(columns))}", fix=FIX)
         place = found.end()
     return where

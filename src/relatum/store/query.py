@@ -8,6 +8,7 @@ This file does not know how an answer is found.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 
 from PIL import Image
@@ -15,6 +16,16 @@ from PIL import Image
 from relatum.errors import StoreError
 
 EXAMPLES = 30  # pairs that a query may bring
+NONE = type(None)
+KINDS: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (
+    (("item",), (str, NONE), "an item's id"),
+    (("text", "where"), (str, NONE), "a text"),
+    (("image",), (str, bytes, Path, Image.Image, NONE), "a path, bytes or a PIL image"),
+    (("relation",), (str, Mapping, NONE), "a text, texts with weights, or None"),
+    (("k", "offset"), (Integral,), "a whole number"),
+    (("min_score",), (Real, NONE), "a number"),
+    (("exclude_linked", "explain"), (bool,), "True or False"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,16 @@ class Query:
     examples: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be answered: `ValueError` for misuse, `StoreError` for a number."""
+        """Refuse what cannot be answered: `ValueError` for misuse, `StoreError` for a value."""
+        for names, kinds, what in KINDS:
+            for name, value in ((name, getattr(self, name)) for name in names):
+                if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                    raise StoreError(f"{name}: expected {what}, got {type(value).__name__}")
+        if isinstance(self.relation, Mapping):
+            for text, weight in self.relation.items():
+                if not isinstance(text, str) or not isinstance(weight, Real):
+                    what = f"expected texts with numbers as weights, got {text!r}: {weight!r}"
+                    raise StoreError(f"relation: {what}")
         if (self.item is None) == (self.text is None and self.image is None):
             raise ValueError("expected one source: item, or text and/or image")
         if self.k < 1 or self.offset < 0:

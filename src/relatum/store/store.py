@@ -18,6 +18,7 @@ from PIL import Image
 from pyarrow import fs
 
 from relatum.catalogue import Catalogue, directions
+from relatum.catalogue.catalogue import is_id
 from relatum.errors import CheckpointError, RelatumError, StoreError
 from relatum.items import Item
 from relatum.model import Model
@@ -178,7 +179,7 @@ class Store:
 
     def items(self, ids: Sequence[str]) -> list[Item]:
         """Return items by id, in the order asked, with their thumbnails as images."""
-        return self._items(self._view().find(ids, ITEM))
+        return self._items(self._view().find(_listed(ids), ITEM))
 
     def browse(self, *, where: str | None = None, k: int = 50, offset: int = 0) -> list[Item]:
         """Return a page of the items that pass an SQL filter, in the order of the table."""
@@ -215,8 +216,9 @@ class Store:
             raise StoreError("an id comes twice", fix="give each item once")
         if not items:
             return
-        if bad := [id for id in ids if not isinstance(id, str) or not id]:
-            raise StoreError(f"expected texts as ids, got {bad[0]!r}", fix="give each item an id")
+        if bad := [id for id in ids if not is_id(id)]:
+            what = f"expected a text without control characters as id, got {bad[0]!r}"
+            raise StoreError(what, fix="give each item such an id")
         table = self._latest()
         old = View(table, self.path).having(ids, ["groups", "links"]).to_pylist()
         links = {id: (None, None) for id in ids}
@@ -229,7 +231,7 @@ class Store:
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete items in one step; `StoreError` where the store lacks one."""
-        table = self._latest()
+        ids, table = _listed(ids), self._latest()
         View(table, self.path).find(ids, ["id"])
         with lance_errors(self.path):
             table.delete(f"id IN ({quoted(ids)})")
@@ -259,6 +261,11 @@ class Store:
             Item(row["id"], shown["text"], row["thumbnail"], shown["metadata"])
             for row, shown in rows
         ]
+
+
+def _listed(ids: Sequence[str]) -> Sequence[str]:
+    """Take one id for a list of it: a text is also a sequence, of letters."""
+    return [ids] if isinstance(ids, str) else ids
 
 
 def _connect(place: Place) -> lancedb.DBConnection:

@@ -13,13 +13,14 @@ from relatum.store.query import Query
 
 
 class Ways:
-    """The ways to ask for known relations: by their own texts, and by their paraphrases."""
+    """The ways to ask for known relations: by own texts, by paraphrases, by ids."""
 
     def __init__(self, relations: Sequence[Relation], told: Iterable[str] = ()) -> None:
         """Take the relations, and the texts that the catalogue tells links of."""
         own = [way.text for way in directions(relations)]
         pairs = [(text, text) for text in own]
         pairs += [(text, one.text) for one in relations for text in one.paraphrases]
+        pairs += [(way.name, way.text) for way in directions(relations)]
         self._meant = {fold(text): meant for text, meant in reversed(pairs)}  # the first counts
         self._known, self._told = frozenset(own), frozenset(told)
 
