@@ -120,5 +120,6 @@ def test_what_has_an_image_or_a_text_alone_is_shorter_as_what_is_wanted() -> Non
 
 def test_where_no_item_has_both_lengths_stay() -> None:
     module, shown = made(), ITEMS.only("text")
+    module.alone.fill_(0.5)  # of an earlier fit
     module.fit_alone(shown)
     assert torch.allclose(module(shown, None).both.norm(dim=-1), torch.ones(30), atol=1e-5)

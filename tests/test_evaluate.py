@@ -15,7 +15,7 @@ from relatum.catalogue import Catalogue, Direction, Group, Link, Relation, Split
 from relatum.checkpoint import MANIFEST
 from relatum.config import Config
 from relatum.errors import DataError
-from relatum.evaluate import Report, evaluate, notes
+from relatum.evaluate import Report, evaluate, notes, sections
 from relatum.evaluate.baselines import (
     FROZEN,
     alone_method,
@@ -298,15 +298,17 @@ def test_directions_in_which_nothing_is_shown_are_named(
             "null relation": plain,
             "conditioned": {n: Number(1.0, 1.0, 1.0) for n in numbers},
         }
-        one = replace(first, numbers={"null relation": plain, "conditioned": numbers})
+        one = replace(first, numbers={"null relation": plain, "conditioned": numbers}, queries=FEW)
         others = [replace(other, numbers=strong) for other in rest]
         main = replace(report.sections[0], relations=[one, *others])
         told = notes.write_notes(report.facts, catalogue, notes.Tested([], [], "some"), [main])
-        return "\n".join(note for note in told if "above chance" in note or "costs" in note)
+        return "\n".join(
+            note for note in told if "above chance" in note or "cost something" in note
+        )
 
     name = report.sections[0].relations[0].name
     assert f"above chance in: {name} (" in write((0.4, 0.2), 0.3)
-    assert f"costs there, in: {name} (40.0, 50.0 %)." in write((0.4, 0.3), 0.5)
+    assert f"cost something there, in: {name} (40.0, 50.0 %)." in write((0.4, 0.3), 0.5)
     assert write((0.4, 0.3), 0.3) == ""
 
 
@@ -561,3 +563,20 @@ def test_bars_name_the_relation_and_are_the_same_each_time(report: Report) -> No
     assert drawn == draw_bars(report.sections[0])
     for word in ("stand on the same shelf", "unconditioned", "Hit@5 of 21 candidates (%)"):
         assert word in drawn
+
+
+def test_a_word_of_all_groups_leaves_no_pair_out_of_a_groups_own_questions() -> None:
+    kinds = ("fire", "ice", "rock")
+    items = [Item(f"{kind}{n}", f"robot {n} of the works") for kind in kinds for n in range(12)]
+    groups = [
+        Group("type", kind, tuple(f"{kind}{n}" for n in range(12)), f"both are {kind} robots")
+        for kind in kinds
+    ]
+    relation = Relation("type", "are of one type")
+    made = Catalogue("robots", tuple(items), (relation,), tuple(groups))
+    names = {f"type/{kind}" for kind in kinds}
+    found = sections._group_questions(made, [item.id for item in items], names, 0)
+    assert [(len(one.sources), one.left_out) for one in found] == [(12, 0)] * 3
+    told = [replace(item, text=f"{item.id[:-1]} robot") for item in items]
+    again = replace(made, items=tuple(told))
+    assert not sections._group_questions(again, [item.id for item in items], {"type/fire"}, 0)

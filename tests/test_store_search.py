@@ -200,7 +200,11 @@ def test_a_relation_is_known_however_it_is_spelled(store: Store, typed: str) -> 
     assert store.search(relation=typed, **asked) == store.search(relation=COLOUR, **asked)
     mixed = store.search(relation={typed: 1, SHAPE: 0.5}, **asked)
     assert mixed == store.search(relation={COLOUR: 1, SHAPE: 0.5}, **asked)
-    assert store.search(relation={typed: 1, COLOUR: 1}, **asked)  # two texts stay two
+    twice = {"have one colour": 1, COLOUR: 1}  # two texts stay two
+    found = store.search(relation={**twice, SHAPE.upper(): 0.5}, **asked)
+    assert found == store.search(relation={**twice, SHAPE: 0.5}, **asked)
+    once = scores(store.search(relation={COLOUR: 2, SHAPE: 0.5}, item="i005", k=99))
+    assert found[0].score != pytest.approx(once[found[0].id], abs=1e-4)
 
 
 def test_a_paraphrase_means_its_relation(store: Store, catalogue: Catalogue) -> None:
@@ -219,16 +223,16 @@ def test_a_paraphrase_means_its_relation(store: Store, catalogue: Catalogue) -> 
 def test_what_the_catalogue_does_not_tell_is_no_answer(
     model: Model, catalogue: Catalogue, own: Store, cache: Path, tmp_path: Path
 ) -> None:
-    fewer = [one for one in catalogue.relations if one.text != COLOUR]
-    groups = tuple(one for one in catalogue.groups if one.relation != "colour")
-    other = replace(catalogue, relations=tuple(fewer), groups=groups)
+    groups = tuple(one for one in catalogue.groups if one.relation != "colour")  # has no links
+    other = replace(catalogue, groups=groups)
     store = Store.build(model, other, tmp_path / "other", cache=cache)
     assert {hit.is_linked for hit in store.search(item="i005", relation=COLOUR)} == {None}
     assert None not in {hit.is_linked for hit in store.search(item="i005", relation=SHAPE)}
     told = {tie.text: tie.is_linked for tie in store.relations_between("i004", "i007")}
     assert told[COLOUR] is None and told[SHAPE] is True
     own.add([Item("new", "red ball", None, {"colour": "red"})], cache=cache)
-    assert {hit.is_linked for hit in own.search(item="new", relation=COLOUR)} == {None}
+    hits = own.search(item="new", relation=COLOUR)
+    assert {hit.is_linked for hit in hits} == {None} and all(hit.groups for hit in hits)
     by_id = {hit.id: hit.is_linked for hit in own.search(item="i005", relation=COLOUR, k=99)}
     assert by_id.pop("new") is None and None not in by_id.values()
     assert {tie.is_linked for tie in own.relations_between("i004", "new")} == {None}
@@ -385,8 +389,8 @@ def test_what_cannot_be_added_changes_nothing(store: Store) -> None:
         ([item, item], "an id comes twice"),
         ([replace(item, metadata={"weight": 3})], "the store has no metadata 'weight'"),
         ([replace(item, metadata={"size": "large"})], "metadata 'size': expected int64"),
-        ([replace(item, id=" ")], "expected a text without control characters as id, got ' '"),
-        ([replace(item, id="m\n1")], r"without control characters as id, got 'm\\n1'"),
+        ([replace(item, id=" ")], "expected an id, not blank, without control characters, got ' '"),
+        ([replace(item, id="m\n1")], r"without control characters, got 'm\\n1'"),
         ([item, Item("bad", image=b"no picture")], "item 'bad'"),
     ):
         with pytest.raises(RelatumError, match=what):
@@ -528,6 +532,9 @@ def test_a_query_of_wrong_kinds_is_refused_in_words() -> None:
         "text='x', k=2.5": "k: expected a whole number, got float",
         "text='x', k=True": "k: expected a whole number, got bool",
         "text='x', where=5": "where: expected a text, got int",
+        "text='x', relation={'a': True}": "expected texts with numbers as weights, got 'a': True",
+        "text='x', examples=5": "examples: expected a list of pairs of ids, got int",
+        "text='x', relation={'a': -1}, min_score=0.1": "no relation of positive weight",
         "text='x', explain='no'": "explain: expected True or False, got str",
         "image=5": "image: expected a path, bytes or a PIL image, got int",
     }

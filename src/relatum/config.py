@@ -28,9 +28,8 @@ class _Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_for_numbers(cls, value: object, info: Any) -> object:  # noqa: ANN401
-        kind = cls.model_fields[info.field_name].annotation
-        if isinstance(value, bool) and kind in (int, float, int | None):
-            raise ValueError("a number is expected")
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError("true and false are not expected")
         return value
 
 

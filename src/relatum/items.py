@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from PIL import Image, UnidentifiedImageError
 
@@ -43,7 +42,7 @@ class Item:
     text: str | None = None
     image: Path | str | bytes | None = None  # a str is made a Path
     metadata: Mapping[str, object] = field(
-        default_factory=lambda: MappingProxyType({}),
+        default_factory=dict,
         hash=False,  # it may hold lists
     )
 

@@ -208,9 +208,10 @@ class Model:
         """Return one unit vector an item, in order, under any relation text.
 
         Under a text the items are what is asked for; under `None`, the null relation, they are what
-        may be found. `embed(sources, text) @ embed(items).T` are the scores of a search. What may
-        be found has a shorter vector where it lacks a text or an image; an item without the
-        modality asked for has a zero vector.
+        may be found. `embed(sources, text) @ embed(items).T` are the scores of a search (which
+        takes a known relation, however spelled, in its own words). What may be found has a shorter
+        vector where it lacks a text or an image; an item without the modality asked for has a zero
+        vector.
         """
         if modality not in ("image", "text", "both"):
             raise ValueError(f"modality must be 'image', 'text' or 'both', got {modality!r}")

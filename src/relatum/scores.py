@@ -1,7 +1,7 @@
 """How alike items are: the five similarities of the paper and the fused one.
 
-In: unit vectors of queries and of candidates.
-Out: cosines, one matrix for each way to compare.
+In: vectors of queries and of candidates.
+Out: inner products, one matrix for each way to compare.
 This room does not know under which relation the vectors were made.
 """
 

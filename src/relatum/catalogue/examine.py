@@ -27,6 +27,7 @@ SMALL = 20  # linked items: a question offers 20 wrong ones
 LARGE = 0.5  # share of all pairs
 SAME = 0.9  # Jaccard of links
 TOLD = 0.1  # share of members whose text holds the label
+MUCH = 0.5  # the same, so that little is left to ask
 SEVERITIES = ("error", "warning", "note")
 
 
@@ -192,7 +193,7 @@ def _labels(catalogue: Catalogue) -> Iterator[Problem]:
             label = named[group.text or ""]
             told += [f"{name}: {group.text}" for name in group.items if words[name] & label]
         if total and len(told) >= TOLD * total:
-            is_much = len(told) > LARGE * total
+            is_much = len(told) > MUCH * total
             what = (
                 f"under {relation.id!r}, {len(told) / total:.0%} of the items have a word of their "
                 "group's label in the text"

@@ -7,13 +7,15 @@ This file does not know of catalogues.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 COMMON = frozenset(
     "a about all an and are as at be been both by can do for from get give go has have in into is "
     "it its make made no not of off on one or out same so some such that the their them they "
     "this to two up use used was with you your".split()
 )
+
+MANY = 5  # texts of groups
 
 
 def stems(text: str) -> frozenset[str]:
@@ -41,8 +43,8 @@ def _words(text: str) -> list[str]:
 def labels(relation: str, texts: Iterable[str]) -> dict[str, frozenset[str]]:
     """Return for each text of a relation's groups the stems that name the group.
 
-    Words that the relation's own text has name none, nor do those of all texts or of most; common
-    ones do where there are no others ("both carry the mark off").
+    Words that the relation's own text has name none, nor do those of all texts (of most, where
+    there are `MANY`); common ones do where no text has others ("both carry the mark off").
 
     >>> found = labels("are of one type", ["both are fire types of it", "both are ice types of it"])
     >>> [sorted(words) for words in found.values()]
@@ -53,10 +55,20 @@ def labels(relation: str, texts: Iterable[str]) -> dict[str, frozenset[str]]:
     asked = all_stems(relation)
     told = {text: all_stems(text) - asked for text in texts}
     often = Counter(word for words in told.values() for word in words)
-    shared = {word for word, count in often.items() if count > max(1, len(told) / 2)}
-    return {
-        text: ((words - shared) & stems(text)) or words - shared for text, words in told.items()
-    }
+    least = len(told) / 2 if len(told) >= MANY else max(len(told) - 1, 1)
+    shared = {word for word, count in often.items() if count > least}
+    own = {text: words - shared for text, words in told.items()}
+    rare = {text: words & stems(text) for text, words in own.items()}
+    return {text: rare[text] or (own[text] if len(told) > 1 else rare[text]) for text in told}
+
+
+def without(text: str, label: Collection[str]) -> str:
+    """Return a text without the words of its label.
+
+    >>> without("both are made of glasses", {"glass"})
+    'both are made of'
+    """
+    return " ".join(word for word in _words(text) if _stem(word) not in label)
 
 
 def _stem(word: str) -> str:

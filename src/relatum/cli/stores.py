@@ -62,9 +62,9 @@ def index_command(
         print_json({"store": output, "items": len(store), "untold": untold})
     else:
         if untold:
-            which = "no relation" if len(untold) == len(loaded.relations) else "not all relations"
-            what = f"the catalogue has {which} of the model, not {untold[0]!r}: hits under such"
-            out.print(f"{what} have no known links, and others' probabilities", markup=False)
+            what = f"the catalogue lacks {len(untold)} of the model's relations, as {untold[0]!r}"
+            then = "hits under these have no known links, and probabilities of other relations"
+            out.print(f"{what}: {then}", markup=False)
         words = ["relatum", "search", output, "--item", *(item.id for item in found.items[:1])]
         then = f"; next: {shlex.join(words)}" if found.items else ""
         out.print(f"{len(store)} items in {output}{then}", soft_wrap=True, markup=False)

@@ -137,12 +137,14 @@ def _weak(main: Section) -> list[str]:
         ends = [
             (one.name, _mean_of(one, method), _mean_of(one, "null relation"))
             for one in main.relations
+            if one.queries >= FEW
         ]
         worse = [f"{name} ({mine:.1f}, {null:.1f} %)" for name, mine, null in ends if mine < null]
         if worse:
             notes.append(
                 "The mean of Hit@5 with both kinds of negatives is lower than under the null "
-                f"relation, so reading the relation costs there, in: {', '.join(worse)}."
+                "relation, as if reading the relation cost something there, in: "
+                f"{', '.join(worse)}. That takes the means as they are, without intervals."
             )
     return notes
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from relatum.catalogue import Catalogue, Direction, Group, Relation, Split
+from relatum.catalogue.words import labels, without
 from relatum.protocols.questions import Questions, build_questions
 
 GROUPS = 50  # unseen groups asked about at most, the largest first
@@ -76,16 +77,28 @@ def _group_questions(
     groups = sorted((g for g in sizes if sizes[g] > 1), key=lambda g: -sizes[g])[:GROUPS]
     if not groups:
         return []
-    texts = {relation.id: relation.text for relation in catalogue.relations}
     relations = {_name(group): group for group in groups}
+    plain = _without_labels(catalogue)
     larger = replace(
         catalogue,
-        # with the relation's text, so that the words of the group's own are found to leak
-        relations=(*catalogue.relations, *(Relation(_name(g), texts[g.relation]) for g in groups)),
+        # a text without the words of the group's own, so that these are found to leak
+        relations=(*catalogue.relations, *(Relation(name, plain[name]) for name in relations)),
         groups=(*catalogue.groups, *(replace(g, relation=_name(g)) for g in groups)),
     )
     found = build_questions(larger, ids, seed=seed, relations=list(relations))
     return [_by_own_text(asked, relations[asked.direction.relation]) for asked in found]
+
+
+def _without_labels(catalogue: Catalogue) -> dict[str, str]:
+    """Return by group its relation's text and its own, without the words that name it."""
+    found: dict[str, str] = {}
+    for relation in catalogue.relations:
+        texts = {_name(g): g.text for g in catalogue.groups if g.relation == relation.id and g.text}
+        named = labels(relation.text, texts.values())
+        found |= {
+            name: f"{relation.text} {without(text, named[text])}" for name, text in texts.items()
+        }
+    return found
 
 
 def _by_own_text(asked: Questions, group: Group) -> Questions:

@@ -126,8 +126,7 @@ def _rows(outcome: Outcome, is_frozen: bool) -> list[Row]:
     for way in outcome.values:
         name = FROZEN[way] if is_frozen else outcome.name
         numbers = {metric: _number(outcome.groups(way, metric)) for metric in METRICS}
-        if way == "both" or any(one.value for one in numbers.values()):  # else no item can be asked
-            rows.append(Row(name, way, numbers))
+        rows.append(Row(name, way, numbers))
     return rows
 
 

@@ -1,7 +1,7 @@
 """Serve an ONNX export without torch; each export carries a copy of this file.
 
 In: the folder of `relatum export onnx`; texts, pictures, or both as {"text": ..., "image": ...}.
-Out: unit vectors, as `Model.embed` gives them.
+Out: vectors, as `Model.embed` gives them.
 This file imports nothing of relatum: only onnxruntime, numpy, Pillow and tokenizers.
 """
 
@@ -49,7 +49,9 @@ class OnnxModel:
     def embed(
         self, items: Sequence[Any], relation: str | None = None, modality: str = "both"
     ) -> np.ndarray:
-        """Return a unit vector for each item under a relation's text, or under none."""
+        """Return a vector for each item under a relation's text, or under none."""
+        if relation is not None and not relation.strip():
+            raise ValueError("the relation is blank; None is the null relation")
         if modality not in MODALITIES:
             raise ValueError(f"modality must be one of {MODALITIES}, got {modality!r}")
         parts = [_parts(item) for item in items]

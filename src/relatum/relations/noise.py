@@ -5,7 +5,7 @@ Out: a line of numbers for each relation and each group, with a proposal to acce
 This file does not know how that is shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -101,12 +101,14 @@ def measure_noise(
     for one in mined:
         seen = repeats.get(one.builder)
         numbers = [_numbers(source, one, group, seen, whole) for group in one.groups]
-        groups += [_line(source, one, *pair) for pair in zip(one.groups, numbers, strict=True)]
+        named = labels(one.relation.text, [group.text for group in one.groups if group.text])
+        pairs = zip(one.groups, numbers, strict=True)
+        groups += [_line(source, one, *pair, named) for pair in pairs]
         own = _numbers(source, one, None, seen, whole)
         if seen is not None and not one.links:
             sizes = [len(group.items) for group in one.groups]
             own = _mean([n[0] for n in numbers], sizes), _mean([n[1] for n in numbers], sizes)
-        relations.append(_line(source, one, None, own))
+        relations.append(_line(source, one, None, own, named))
     return relations, groups
 
 
@@ -228,12 +230,15 @@ def _lift(counts: sparse.csr_array | None, pairs: Int[np.ndarray, "pairs 2"]) ->
 
 
 def _line(
-    source: Source, one: Mined, group: Group | None, numbers: tuple[float | None, float | None]
+    source: Source,
+    one: Mined,
+    group: Group | None,
+    numbers: tuple[float | None, float | None],
+    named: Mapping[str, frozenset[str]],
 ) -> Line:
     groups = one.groups if group is None else (group,)
     links = one.links if group is None else ()
     names = {name for link in links for name in _ends(link)}.union(*(g.items for g in groups))
-    named = labels(one.relation.text, [each.text for each in one.groups if each.text])
     told = [(_told(source, g, named[g.text]), len(g.items)) for g in groups if g.text]
     reason = _doubt(*numbers, SELDOM if links else DISSOLVED)
     return Line(

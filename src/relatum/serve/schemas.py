@@ -192,7 +192,7 @@ class Found(BaseModel):
 
 
 class Vectors(BaseModel):
-    """Unit vectors in the order of the inputs."""
+    """Vectors in the order of the inputs."""
 
     model: str
     vectors: list[list[float]]

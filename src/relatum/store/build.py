@@ -65,7 +65,8 @@ def build(
         model.save(folder)
         _copy(folder, place, f"model-{model.fingerprint}")
     columns = about(catalogue.items, catalogue.relations, links)
-    told = [way.text for way in directions(catalogue.relations)]
+    there = {one.relation for one in (*catalogue.groups, *catalogue.links)}
+    told = [way.text for way in directions(catalogue.relations) if way.relation in there]
     Manifest(model.fingerprint, catalogue.name, name, calibration, columns, told).write(place)
     place.remove(BUILDING)
 

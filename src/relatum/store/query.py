@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from relatum.errors import StoreError
@@ -24,7 +25,8 @@ KINDS: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (
     (("relation",), (str, Mapping, NONE), "a text, texts with weights, or None"),
     (("k", "offset"), (Integral,), "a whole number"),
     (("min_score",), (Real, NONE), "a number"),
-    (("exclude_linked", "explain"), (bool,), "True or False"),
+    (("exclude_linked", "explain"), (bool, np.bool_), "True or False"),
+    (("examples",), (list, tuple), "a list of pairs of ids"),
 )
 
 
@@ -33,9 +35,11 @@ class Query:
     """A question: what stands in a relation to a source?
 
     The source is an item's id, or a text and/or a picture. `relation` is any text, several texts
-    with their weights ({"same room": 1, "same kind": -1}), or None: the null relation. A hit passes
-    the SQL filter `where`, has a probability of at least `min_score`, and with `exclude_linked` is
-    not linked to the item under any of the relations. `k` hits follow the first `offset`; with
+    with their weights ({"same room": 1, "same kind": -1}), or None: the null relation. However it
+    is spelled, a known relation's text, a paraphrase or its id stand for it. A hit passes the SQL
+    filter `where`, has a probability of at least `min_score`, and with `exclude_linked` is not
+    linked to the item under any of the relations; where one is not known to the catalogue, under
+    any at all. `k` hits follow the first `offset`; with
     `explain` the best of them say what carried them. `examples` are pairs of ids, source and
     target, of which the relation holds: at most `EXAMPLES`. Hits then have no probability.
     """
@@ -60,7 +64,8 @@ class Query:
                     raise StoreError(f"{name}: expected {what}, got {type(value).__name__}")
         if isinstance(self.relation, Mapping):
             for text, weight in self.relation.items():
-                if not isinstance(text, str) or not isinstance(weight, Real):
+                is_number = isinstance(weight, Real) and not isinstance(weight, bool)
+                if not isinstance(text, str) or not is_number:
                     what = f"expected texts with numbers as weights, got {text!r}: {weight!r}"
                     raise StoreError(f"relation: {what}")
         if (self.item is None) == (self.text is None and self.image is None):
@@ -80,6 +85,9 @@ class Query:
         weights = self.weights.values()
         if not any(weights) or not all(map(math.isfinite, weights)):
             raise StoreError(f"expected finite weights, not all 0, got {[*weights]}")
+        if self.min_score is not None and not any(weight > 0 for weight in weights):
+            raise StoreError("with no relation of positive weight there is no probability",
+                             fix="leave out min_score")  # fmt: skip
         if any(text is not None and not text.strip() for text in self.weights):
             raise StoreError("the relation is empty", fix="describe it in words, or leave it out")
 

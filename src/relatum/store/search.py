@@ -138,7 +138,7 @@ class Search:
             if query.min_score is None or (odds or 0.0) >= query.min_score:
                 rank, row = query.offset + len(hits) + 1, self.columns.read(shown)
                 groups = row["groups"]
-                can_tell = query.item is not None and asked.known and groups is not None
+                can_tell = asked.is_told and groups is not None
                 is_linked = asked.is_tied(id, groups or ()) if can_tell else None
                 facts = row["text"], row["metadata"], is_linked, asked.named(groups or ())
                 hits.append(Hit(rank, id, total, odds, *facts))

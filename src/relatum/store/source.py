@@ -39,6 +39,7 @@ class Asked:
     tokens: Tokens
     item: Item | None = None  # None: not to be explained
     known: frozenset[str] = frozenset()  # the relations wanted, if the catalogue tells of them all
+    is_told: bool = False  # who is linked to the source under them
     groups: frozenset[str] = frozenset()
     linked: frozenset[str] = frozenset()
     vectors: Tensor = field(default_factory=lambda: torch.zeros(0))
@@ -111,8 +112,8 @@ def look_up(queries: Mapping[int, Query], view: View, model: Model, ways: Ways) 
             continue
         texts = ways.wanted(query)
         links = found.select(["groups", "links"]).slice(row, 1).to_pylist()[0]
-        known = texts if texts and links["groups"] is not None else frozenset[str]()
-        asked = sources[place] = Asked(query, tokens[row : row + 1], known=known)
+        asked = sources[place] = Asked(query, tokens[row : row + 1], known=texts or frozenset())
+        asked.is_told = bool(texts) and links["groups"] is not None
         if query.explain:
             asked.item = stored_item(found.slice(row, 1))
         asked.groups, asked.linked = links_under(links, texts)

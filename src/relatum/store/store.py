@@ -217,7 +217,7 @@ class Store:
         if not items:
             return
         if bad := [id for id in ids if not is_id(id)]:
-            what = f"expected a text without control characters as id, got {bad[0]!r}"
+            what = f"expected an id, not blank, without control characters, got {bad[0]!r}"
             raise StoreError(what, fix="give each item such an id")
         table = self._latest()
         old = View(table, self.path).having(ids, ["groups", "links"]).to_pylist()

@@ -31,15 +31,17 @@ class Ways:
         """
         texts = [text for text in query.weights if text]
         meant = [self._meant.get(fold(text), text) for text in texts]
-        if meant == texts or len({*meant}) < len(texts):
+        words = [own if meant.count(own) == 1 else text
+                 for text, own in zip(texts, meant, strict=True)]  # fmt: skip
+        if words == texts:
             return query
-        return replace(query, relation=dict(zip(meant, query.weights.values(), strict=True)))
+        return replace(query, relation=dict(zip(words, query.weights.values(), strict=True)))
 
     def wanted(self, query: Query) -> frozenset[str] | None:
         """Return the relations that are wanted; None where the catalogue does not tell of one."""
         texts = [text for text, weight in query.weights.items() if weight > 0]
         found = {self._meant.get(fold(text), text) if text else "" for text in texts}
-        return frozenset(found) if found <= self._told & self._known else None
+        return frozenset(found) if found <= self._known & self._told else None
 
     def tells(self, text: str) -> bool:
         """Say if the catalogue tells who is linked under a text."""

@@ -1,8 +1,8 @@
 """The end of training: what follows from links and texts in closed form.
 
 In: a run at its best weights.
-Out: the same with its words fitted, its ridge if that does not lower the validation, and how far
-     an image or a text alone is to be gone by.
+Out: the same with its words fitted, its ridge if that does not lower the validation, and how much
+     an image or a text alone counts.
 This file does not know how the rest was learned.
 """
 

@@ -8,7 +8,7 @@ import { Panel, makeCard } from "./panel.js";
 import { fold, goBack, isHome, source, state, write } from "./state.js";
 
 let known = []; // texts of the model's relations
-let spoken = new Set(); // these and their paraphrases, folded
+let spoken = new Map(); // these by what they are also called, folded
 let about = new Map(); // the column that a relation's text is about
 let directed = new Set(); // texts that say what the thing picked is to the others
 let columns = []; // what may be filtered by
@@ -236,7 +236,8 @@ listen();
 try {
   const told = await api.relations();
   known = told.relations.flatMap(({ text, inverse }) => (inverse ? [text, inverse] : [text]));
-  spoken = new Set([...known, ...told.relations.flatMap(({ paraphrases }) => paraphrases)].map(fold));
+  const names = ({ id, text, inverse, paraphrases }) => [[id, text], [`${id} (inverse)`, inverse ?? text], ...paraphrases.map((words) => [words, text])];
+  spoken = new Map([...told.relations.flatMap(names), ...known.map((text) => [text, text])].map(([words, text]) => [fold(words), text]));
   about = new Map(told.relations.filter(({ id }) => id in told.about).map(({ id, text }) => [text, told.about[id]]));
   directed = new Set(told.relations.flatMap(({ text, inverse }) => (inverse ? [text, inverse] : [])));
   columns = told.columns;

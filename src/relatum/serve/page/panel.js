@@ -74,7 +74,7 @@ export class Panel {
   }
 
   choose(words) {
-    const text = this.known.find((one) => fold(one) === fold(words)) ?? words;
+    const text = this.spoken.get(fold(words)) ?? words;
     this.terms = text ? [{ text, weight: 1 }] : [];
     state.guessed[this.place] = false;
     this.k = PAGE;
