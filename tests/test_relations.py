@@ -453,6 +453,21 @@ def test_a_misspelt_column_is_refused_and_what_was_mined_stays(tmp_path: Path) -
     assert (tmp_path / "groups.jsonl").read_bytes() == before and before
 
 
+def test_numbers_with_fractions_ask_for_a_band(tmp_path: Path) -> None:
+    rows = [
+        {"id": str(n), "text": "x", "image": None, "price": n // 2 + 0.5, "size": float(n // 2)}
+        for n in range(8)
+    ]
+    write_rows(tmp_path, "items", rows)
+    for column, band, is_told in (
+        ("price", None, True),
+        ("size", None, False),
+        ("price", 2, False),
+    ):
+        found = mine(tmp_path, Plan(relations=(Column(column=column, band=band, most=1),)))
+        assert any("a band would join" in note for note in found.notes) == is_told
+
+
 def test_what_is_left_out_is_told(shop: Path, tmp_path: Path) -> None:
     source = Source.open(shop)
     links = [("i000", "i009"), ("i000", "i000"), ("i000", "nobody"), ("nobody", "i000")]

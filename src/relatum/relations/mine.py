@@ -8,6 +8,7 @@ This file does not know how a relation is found.
 import csv
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -127,12 +128,21 @@ def _build_all(source: Source, plan: Plan, report: Report) -> tuple[list[Mined],
         if not found:
             told = builder.model_dump_json(exclude_defaults=True)
             notes.append(f"nothing was found by {builder.build} {told}")
+        if isinstance(builder, Column) and builder.band is None and _is_measured(source, builder):
+            what = f"the column {builder.column!r} holds numbers with fractions"
+            notes.append(f"{what}: its groups have equal ones; a band would join those near")
     names = Counter(one.relation.id for one in mined)
     twice = [name for name, number in names.items() if number > 1]
     if twice:
         fix = "give one of them an id in the plan"
         raise ConfigError(f"two mined relations are called {twice[0]!r}", where="plan", fix=fix)
     return mined, notes
+
+
+def _is_measured(source: Source, builder: Column) -> bool:
+    """Tell whether a column holds numbers with fractions."""
+    values = (item.metadata.get(builder.column) for item in source.items)
+    return any(isinstance(one, float) and math.isfinite(one) and one % 1 for one in values)
 
 
 def _described(one: Mined, source: Source, writer: Writer) -> Mined:

@@ -80,6 +80,7 @@ async function showAll() {
 
 async function showOne() {
   if (!state.panels.length) Object.assign(state, { panels: [state.item && known.length ? [{ text: known[0], weight: 1 }] : []], guessed: [true] });
+  state.panels = state.panels.map((terms) => (terms.length === 1 ? [{ ...terms[0], text: spoken.get(fold(terms[0].text)) ?? terms[0].text }] : terms));
   write({ isNew: false });
   const two = state.panels.length > 1;
   if (panels.length !== state.panels.length) {
