@@ -59,7 +59,7 @@ def test_the_steps_follow_one_another(
 ) -> None:
     keep = f"--cache={cache}"
     code, out, _ = run(capsys, "index", model, shapes, "-o", tmp_path / "store", keep, "--json")
-    assert code == 0 and json.loads(out)["items"] == 96
+    assert code == 0 and json.loads(out)["items"] == 96 and json.loads(out)["untold"] == []
     words = ["search", tmp_path / "store", "--item", "i000", "--json", "-k", 3]
     code, out, _ = run(capsys, *words, "--relation", "are of the same colour")
     hits = json.loads(out)

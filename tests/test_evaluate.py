@@ -15,7 +15,7 @@ from relatum.catalogue import Catalogue, Direction, Group, Link, Relation, Split
 from relatum.checkpoint import MANIFEST
 from relatum.config import Config
 from relatum.errors import DataError
-from relatum.evaluate import Report, evaluate, notes, sections
+from relatum.evaluate import Report, evaluate, notes, sections, summary
 from relatum.evaluate.baselines import (
     FROZEN,
     alone_method,
@@ -29,7 +29,8 @@ from relatum.evaluate.sections import ask
 from relatum.evaluate.summary import FEW, Difference, Number
 from relatum.items import Item
 from relatum.model import Model
-from relatum.protocols.retrieval import METRICS
+from relatum.protocols.questions import Questions
+from relatum.protocols.retrieval import METRICS, Outcome
 from relatum.scores import WAYS
 from relatum.train import train
 
@@ -580,3 +581,24 @@ def test_a_word_of_all_groups_leaves_no_pair_out_of_a_groups_own_questions() -> 
     told = [replace(item, text=f"{item.id[:-1]} robot") for item in items]
     again = replace(made, items=tuple(told))
     assert not sections._group_questions(again, [item.id for item in items], {"type/fire"}, 0)
+
+
+def test_the_frozen_encoder_that_is_best_in_a_direction_stands_below() -> None:
+    shape = (np.zeros(30), np.ones(30))
+    values = {
+        way: {m: {"a": shape[way == "II"], "b": shape[way == "TT"]} for m in METRICS}
+        for way in FROZEN
+    }
+    values["TT"]["hit@5"]["a"] = np.full(30, 0.5)  # so that texts are best over both
+    outcome = Outcome("frozen", values)
+    own = Outcome("conditioned", {"both": {m: {"a": shape[1], "b": shape[1]} for m in METRICS}})
+    for name, here in (("a", 1.0), ("b", None)):
+        rows = np.arange(30)
+        grid = np.zeros((30, 21), dtype=np.int64)
+        right = np.ones((30, 30), dtype=bool)
+        asked = Questions(Direction(name, name, name), rows, grid, grid, right, right, 0)
+        best: dict[str, str] = {metric: "TT" for metric in METRICS}
+        numbers = summary._relation_row(asked, outcome, [own], best).numbers
+        assert list(numbers)[-1] == "conditioned"
+        found = numbers.get("best frozen here")
+        assert (found and found["hit@5"].value) == here

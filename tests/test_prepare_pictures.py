@@ -87,9 +87,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def keeper(tmp_path: Path) -> Pictures:
     cache = tmp_path / "cache"
-    found = Pictures(root=tmp_path, cache=cache, rate=1e4)
-    found.folder = tmp_path / "images"
-    return found
+    return Pictures(tmp_path / "images", root=tmp_path, cache=cache, rate=1e4)
 
 
 @pytest.mark.parametrize("name", ["good.png", "429", "500", "503", "short"])

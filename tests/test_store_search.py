@@ -226,6 +226,7 @@ def test_what_the_catalogue_does_not_tell_is_no_answer(
     groups = tuple(one for one in catalogue.groups if one.relation != "colour")  # has no links
     other = replace(catalogue, groups=groups)
     store = Store.build(model, other, tmp_path / "other", cache=cache)
+    assert store.untold() == [COLOUR] and own.untold() == []
     assert {hit.is_linked for hit in store.search(item="i005", relation=COLOUR)} == {None}
     assert None not in {hit.is_linked for hit in store.search(item="i005", relation=SHAPE)}
     told = {tie.text: tie.is_linked for tie in store.relations_between("i004", "i007")}

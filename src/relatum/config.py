@@ -27,7 +27,7 @@ class _Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_numbers(cls, value: object, info: Any) -> object:  # noqa: ANN401
+    def _no_truth_but_for_flags(cls, value: object, info: Any) -> object:  # noqa: ANN401
         if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
             raise ValueError("true and false are not expected")
         return value

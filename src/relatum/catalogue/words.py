@@ -44,7 +44,8 @@ def labels(relation: str, texts: Iterable[str]) -> dict[str, frozenset[str]]:
     """Return for each text of a relation's groups the stems that name the group.
 
     Words that the relation's own text has name none, nor do those of all texts (of most, where
-    there are `MANY`); common ones do where no text has others ("both carry the mark off").
+    there are `MANY`); common ones do where a text has no others ("both carry the mark off"), if it
+    is not the only one.
 
     >>> found = labels("are of one type", ["both are fire types of it", "both are ice types of it"])
     >>> [sorted(words) for words in found.values()]
@@ -58,8 +59,10 @@ def labels(relation: str, texts: Iterable[str]) -> dict[str, frozenset[str]]:
     least = len(told) / 2 if len(told) >= MANY else max(len(told) - 1, 1)
     shared = {word for word, count in often.items() if count > least}
     own = {text: words - shared for text, words in told.items()}
-    rare = {text: words & stems(text) for text, words in own.items()}
-    return {text: rare[text] or (own[text] if len(told) > 1 else rare[text]) for text in told}
+    others = own if len(told) > 1 else {}
+    return {
+        text: words & stems(text) or others.get(text, frozenset()) for text, words in own.items()
+    }
 
 
 def without(text: str, label: Collection[str]) -> str:

@@ -56,13 +56,12 @@ def index_command(
     except KeyboardInterrupt:
         sys.stderr.write("relatum: interrupted; the same command goes on\n")
         raise typer.Exit(130) from None
-    told = {relation.text for relation in found.relations}
-    untold = [relation.text for relation in loaded.relations if relation.text not in told]
+    untold = store.untold()
     if as_json:
         print_json({"store": output, "items": len(store), "untold": untold})
     else:
         if untold:
-            what = f"the catalogue lacks {len(untold)} of the model's relations, as {untold[0]!r}"
+            what = f"the catalogue has no links of {len(untold)} known texts, as {untold[0]!r}"
             then = "hits under these have no known links, and probabilities of other relations"
             out.print(f"{what}: {then}", markup=False)
         words = ["relatum", "search", output, "--item", *(item.id for item in found.items[:1])]

@@ -39,9 +39,9 @@ SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 class Pictures:
     """Keeps pictures in `folder`; downloads politely, and once: `cache` holds what came."""
 
-    def __init__(self, *, root: Path, cache: Path, rate: float) -> None:
+    def __init__(self, folder: Path, *, root: Path, cache: Path, rate: float) -> None:
         """`root` is where paths begin and what they may not leave; `rate` is requests/s a host."""
-        self.folder, self.root, self.cache, self.rate = Path("images"), root.resolve(), cache, rate
+        self.folder, self.root, self.cache, self.rate = folder, root.resolve(), cache, rate
         self.lock = threading.Lock()
         self.free: dict[str, float] = {}
         self.opener = urllib.request.OpenerDirector()
@@ -73,19 +73,6 @@ class Pictures:
         name = self._store(data)
         _write(cached, data)
         return name
-
-    def state(self, source: str, *, again: bool = False) -> list[int] | None:
-        """Return what changes when a picture does: of a file its size and time, None without one.
-
-        Nobody knows of an address; with `again` it is taken for changed.
-        """
-        if SCHEME.match(source) or source.startswith("//"):
-            return [1] if again else None
-        try:
-            facts = (self.root / source).stat()
-        except (OSError, ValueError):
-            return None
-        return [facts.st_size, facts.st_mtime_ns]
 
     def _read(self, name: str) -> bytes:
         try:
@@ -168,6 +155,20 @@ class Pictures:
         if expected.isdigit() and len(data) < int(expected):
             raise ConnectionError(f"{len(data)} of {expected} bytes came")
         return bytes(data)
+
+
+def state(root: Path, source: str, *, again: bool = False) -> list[int] | None:
+    """Return what changes when a picture does: of a file its size and time, None without one.
+
+    Nobody knows of an address; with `again` it is taken for changed.
+    """
+    if SCHEME.match(source) or source.startswith("//"):
+        return [1] if again else None
+    try:
+        facts = (root / source).stat()
+    except (OSError, ValueError):
+        return None
+    return [facts.st_size, facts.st_mtime_ns]
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -25,7 +25,7 @@ from relatum.prepare.folders import read_dataset, read_pictures
 from relatum.prepare.kinds import KINDS, Basket, Kind, Row, by_book_number, find_kind, merge_rows
 from relatum.prepare.kinds import RELATED as RELATED_KINDS
 from relatum.prepare.parts import as_table, merge, write_table
-from relatum.prepare.pictures import Pictures
+from relatum.prepare.pictures import Pictures, state
 from relatum.prepare.sources import Meter, Record, is_table, read_file
 from relatum.prepare.stage import Problem, Stage, finish, open_stage, outcome
 from relatum.progress import Report, silent
@@ -114,8 +114,7 @@ def prepare(
         raise ConfigError(f"expected more than 0, got {settings.rate}", where="--rate")
     _check_output(source, output)
     work = _Work(kind, find_kind(kind, settings.columns), source, settings, report)
-    state = partial(work.pictures.state, again=not skip_bad)
-    with open_stage(output, work.job(), state) as stage:
+    with open_stage(output, work.job(), partial(work.state, again=not skip_bad)) as stage:
         work.items(stage)
         work.baskets(stage)
         found = work.gather(stage, skip_bad=skip_bad)
@@ -147,11 +146,7 @@ class _Work:
             what, fix = "expected a folder of pictures, found none", "correct --pictures"
             raise DataError(what, where=settings.pictures, fix=fix)
         self.files, self.basket_files = _find_files(name, kind, source, settings.baskets)
-        self.pictures = Pictures(
-            root=settings.pictures or self.root,
-            cache=(settings.cache or cache_folder()) / "downloads",
-            rate=settings.rate,
-        )
+        self.state = partial(state, settings.pictures or self.root)  # of a picture
 
     def job(self) -> dict[str, object]:
         """Return what makes two runs the same job: format, settings, and the files as they are."""
@@ -186,7 +181,12 @@ class _Work:
 
     def items(self, stage: Stage) -> None:
         """Write the chunks of items, their pictures and what is related to them."""
-        self.pictures.folder = stage.ready / "images"
+        pictures = Pictures(
+            stage.ready / "images",
+            root=self.settings.pictures or self.root,
+            cache=(self.settings.cache or cache_folder()) / "downloads",
+            rate=self.settings.rate,
+        )
         csv = any(path.name.lower().removesuffix(".gz")[-4:] == ".csv" for path in self.files)
         with_numbers = self.name == "folder" or (self.name == "table" and csv)
         for name, records in stage.chunks("items", self.records(), ITEMS):
@@ -195,7 +195,7 @@ class _Work:
             with ThreadPoolExecutor(8) as pool:
                 while some := list(islice(records, AT_ONCE)):
                     found = [(one, self._row(stage, one, name, problems)) for one in some]
-                    images = pool.map(self._keep, [row for _, row in found])
+                    images = pool.map(partial(self._keep, pictures), [row for _, row in found])
                     rows += _with_images(found, images, problems)
             related = [
                 (row.id, kind, target)
@@ -234,11 +234,11 @@ class _Work:
         problems += [outcome(record, one, GO_ON, about=about, left_out="value") for one in notes]
         return row
 
-    def _keep(self, row: Row | None) -> str | None | Unusable:
+    def _keep(self, pictures: Pictures, row: Row | None) -> str | None | Unusable:
         if row is None or row.image is None or not self.settings.with_pictures:
             return None
         try:
-            return self.pictures.keep(row.image)
+            return pictures.keep(row.image)
         except Unusable as error:
             return error
 
@@ -269,7 +269,7 @@ class _Work:
         left_out, first = stage.gather_problems()
         count = sum(left_out.values())
         if first is not None and not skip_bad:
-            stage.note_refused(self.pictures.state)
+            stage.note_refused(self.state)
             what = f"{first['what']} (and {count - 1:,} more: {stage.ready / 'problems.jsonl'})"
             fix = f"{first['fix']}; with --skip-bad the work goes on from here"
             raise DataError(what, where=first["where"], fix=fix)

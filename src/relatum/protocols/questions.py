@@ -57,8 +57,8 @@ def build_questions(
 
     A pair that shares a group whose label word stands in both texts is left out: the texts give
     the answer away ("cotton shirt", "cotton sock" under "both are made of cotton"; `labels` says
-    which words count). Raises
-    `ValueError` for more ids than `ITEMS`: draw some with `some_of` first.
+    which words count). Raises `ValueError` for more ids than `ITEMS`: draw some with `some_of`
+    first.
     """
     if len(ids) > ITEMS:
         raise ValueError(f"{len(ids)} items, expected at most {ITEMS}")

@@ -177,6 +177,10 @@ class Store:
             ties.append(Tie(known.name, known.text, score, chance, is_linked if can_tell else None))
         return sorted(ties, key=lambda tie: (-(tie.probability or 0.0), -tie.score))
 
+    def untold(self) -> list[str]:
+        """Return the known relations' texts under which the catalogue tells no links."""
+        return [w.text for w in directions(self.relations) if not self._ways.tells(w.text)]
+
     def items(self, ids: Sequence[str]) -> list[Item]:
         """Return items by id, in the order asked, with their thumbnails as images."""
         return self._items(self._view().find(_listed(ids), ITEM))
