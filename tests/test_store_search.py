@@ -242,6 +242,28 @@ def test_what_the_catalogue_does_not_tell_is_no_answer(
     assert True in {hit.is_linked for hit in own.search(item="i005", relation=COLOUR, k=99)}
 
 
+def test_a_groups_text_means_its_group(
+    model: Model, catalogue: Catalogue, cache: Path, tmp_path: Path
+) -> None:
+    told = [
+        replace(one, text=f"both are {one.id}") if one.relation == "colour" else one
+        for one in catalogue.groups
+    ]
+    named = replace(catalogue, groups=tuple(told))
+    store = Store.build(model, named, tmp_path / "named", cache=cache)
+    red = {item.id for item in catalogue.items if item.metadata["colour"] == "red"}
+    hits = store.search(item=min(red), relation=" BOTH are red.", k=99)
+    assert all(hit.is_linked is (hit.id in red) for hit in hits)
+    assert all(hit.groups == ({"red": True} if hit.id in red else {}) for hit in hits)
+    new = store.search(item=min(red), relation="both are red", exclude_linked=True, k=99)
+    assert {hit.id for hit in new}.isdisjoint(red) and len(new) == len(catalogue.items) - len(red)
+    other = min({item.id for item in catalogue.items} - red)
+    hits = store.search(item=other, relation={"both are red": 1, SHAPE: -1}, k=99)
+    assert all(hit.is_linked is False for hit in hits)
+    assert {hit.id for hit in hits if hit.groups == {"red": False}} == red
+    assert {hit.is_linked for hit in store.search(item=other, relation="both are pink")} == {None}
+
+
 def test_ties_between_two_items_come_best_first(store: Store, catalogue: Catalogue) -> None:
     ties = store.relations_between("i004", "i007")
     assert {tie.relation for tie in ties} == {way.name for way in directions(catalogue.relations)}

@@ -26,7 +26,7 @@ from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.store.about import Lines, about, group_names
 from relatum.store.calibration import FOUND, calibrate
-from relatum.store.columns import Columns
+from relatum.store.columns import Columns, clean
 from relatum.store.manifest import BUILDING, FORMAT, MANIFEST, Manifest, Place
 from relatum.store.rows import encoded_columns, make_rows, read_tokens, read_vectors, token_columns
 from relatum.store.view import View, lance_errors
@@ -67,7 +67,8 @@ def build(
     columns = about(catalogue.items, catalogue.relations, links)
     there = {one.relation for one in (*catalogue.groups, *catalogue.links)}
     told = [way.text for way in directions(catalogue.relations) if way.relation in there]
-    Manifest(model.fingerprint, catalogue.name, name, calibration, columns, told).write(place)
+    links_told = columns, told, _told_by_groups(catalogue)
+    Manifest(model.fingerprint, catalogue.name, name, calibration, *links_told).write(place)
     place.remove(BUILDING)
 
 
@@ -152,4 +153,14 @@ def _links(catalogue: Catalogue) -> dict[str, tuple[list[str], list[str]]]:
         forth, back = texts[link.relation][0], texts[link.relation][-1]
         found[link.source][1].append(f"{forth}\t{link.target}")
         found[link.target][1].append(f"{back}\t{link.source}")
+    return found
+
+
+def _told_by_groups(catalogue: Catalogue) -> dict[str, list[str]]:
+    """Return how the lines of the groups with a text begin, by text."""
+    texts = {one.id: one.text for one in catalogue.relations}
+    found: dict[str, list[str]] = {}
+    for group in catalogue.groups:
+        if group.text:
+            found.setdefault(clean(group.text), []).append(f"{texts[group.relation]}\t{group.id}")
     return found

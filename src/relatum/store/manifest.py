@@ -15,7 +15,7 @@ from pyarrow import fs
 from relatum.disk import write_file
 from relatum.errors import StoreError
 
-FORMAT = 6
+FORMAT = 7
 MANIFEST = "store.json"
 BUILDING = "building.json"  # names the table of a build that has not ended
 AGAIN = "build the store again with relatum index"
@@ -81,6 +81,7 @@ class Manifest:
     calibration: dict[str, Any]
     about: dict[str, str] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)  # texts that the catalogue tells links under
+    groups: dict[str, list[str]] = field(default_factory=dict)  # by text: its relation's, tab, id
 
     @classmethod
     def read(cls, place: Place) -> "Manifest":

@@ -36,7 +36,8 @@ class Query:
 
     The source is an item's id, or a text and/or a picture. `relation` is any text, several texts
     with their weights ({"same room": 1, "same kind": -1}), or None: the null relation. However it
-    is spelled, a known relation's text, a paraphrase or its id stand for it. A hit passes the SQL
+    is spelled, a known relation's text, a paraphrase or its id stand for it; a group's text is
+    known to the catalogue as the narrower relation that it is. A hit passes the SQL
     filter `where`, has a probability of at least `min_score`, and with `exclude_linked` is not
     linked to the item under any of the relations; where one is not known to the catalogue, under
     any at all. `k` hits follow the first `offset`; with

@@ -38,7 +38,7 @@ class Asked:
     query: Query
     tokens: Tokens
     item: Item | None = None  # None: not to be explained
-    known: frozenset[str] = frozenset()  # the relations wanted, if the catalogue tells of them all
+    wanted: frozenset[str] = frozenset()  # how lines of wanted links begin, if it tells of them all
     is_told: bool = False  # who is linked to the source under them
     groups: frozenset[str] = frozenset()
     linked: frozenset[str] = frozenset()
@@ -71,7 +71,7 @@ class Asked:
         """Return the names of groups under the relations, and if the source is in them."""
         found: dict[str, bool] = {}
         for line in groups:
-            if line.partition("\t")[0] in self.known:
+            if line.startswith(tuple(self.wanted)):
                 name = line.rpartition("\t")[2]
                 found[name] = found.get(name, False) or line in self.groups
         return dict(sorted(found.items(), key=lambda pair: (not pair[1], pair[0])))
@@ -110,13 +110,13 @@ def look_up(queries: Mapping[int, Query], view: View, model: Model, ways: Ways) 
         if row is None or tokens is None:
             sources[place] = view.missing(query.item or "")
             continue
-        texts = ways.wanted(query)
+        wanted = ways.wanted(query)
         links = found.select(["groups", "links"]).slice(row, 1).to_pylist()[0]
-        asked = sources[place] = Asked(query, tokens[row : row + 1], known=texts or frozenset())
-        asked.is_told = bool(texts) and links["groups"] is not None
+        asked = sources[place] = Asked(query, tokens[row : row + 1], wanted=wanted or frozenset())
+        asked.is_told = bool(wanted) and links["groups"] is not None
         if query.explain:
             asked.item = stored_item(found.slice(row, 1))
-        asked.groups, asked.linked = links_under(links, texts)
+        asked.groups, asked.linked = links_under(links, wanted)
     return sources
 
 
@@ -138,17 +138,17 @@ def encode(queries: Mapping[int, Query], model: Model, ways: Ways) -> Sources:
     sources: Sources = {}
     for row, (place, query) in enumerate(queries.items()):
         item = items[row] if query.explain else None
-        known = ways.wanted(query) or frozenset()
-        sources[place] = Asked(query, tokens[row : row + 1], item, known)
+        wanted = ways.wanted(query) or frozenset()
+        sources[place] = Asked(query, tokens[row : row + 1], item, wanted)
     return sources
 
 
 def links_under(
-    row: Mapping[str, Any], texts: Collection[str | None] | None
+    row: Mapping[str, Any], wanted: Collection[str] | None
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the groups and the ids that a row is linked by, under some texts or under any."""
+    """Return the groups and the ids of a row's lines that begin so, of all lines for None."""
     groups, links = (
-        [line for line in row[name] or () if texts is None or line.partition("\t")[0] in texts]
+        [line for line in row[name] or () if wanted is None or line.startswith(tuple(wanted))]
         for name in ("groups", "links")
     )
     return frozenset(groups), frozenset(line.partition("\t")[2] for line in links)

@@ -63,7 +63,7 @@ class Store:
         self.columns = self._columns.names
         self.texts = self._columns.texts
         self.about = manifest.about
-        self._ways = Ways(model.relations, manifest.told)
+        self._ways = Ways(model.relations, manifest.told, manifest.groups)
 
     @staticmethod
     def build(
@@ -171,7 +171,7 @@ class Store:
         asked = self.model.condition_many(tokens[:1], [way.text for way in ways])
         for known, score in zip(ways, (asked[:, 0] @ wanted).tolist(), strict=True):
             chance = lines.probability({known.text: 1.0}, [score]) if lines else None
-            groups, linked = links_under(first, {known.text})
+            groups, linked = links_under(first, {f"{known.text}\t"})
             is_linked = other in linked or not groups.isdisjoint(second["groups"] or ())
             can_tell = self._ways.tells(known.text) and is_told
             ties.append(Tie(known.name, known.text, score, chance, is_linked if can_tell else None))

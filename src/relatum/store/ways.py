@@ -1,11 +1,11 @@
-"""What the texts of queries mean: which known relation, and if the catalogue tells who is linked.
+"""What the texts of queries mean: which known relation or group, and who is linked under them.
 
-In: the model's relations, the texts under which the catalogue tells of links.
-Out: queries in the relations' own words, and the relations that they want.
+In: the model's relations, the texts under which the catalogue tells of links, its groups' texts.
+Out: queries in the relations' own words, and how the lines of links that they want begin.
 This file does not know how an answer is found.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from relatum.catalogue import Relation, directions
@@ -13,16 +13,27 @@ from relatum.store.query import Query
 
 
 class Ways:
-    """The ways to ask for known relations: by own texts, by paraphrases, by ids."""
+    """The ways to ask for known relations: by own texts, by paraphrases, by ids; groups by text."""
 
-    def __init__(self, relations: Sequence[Relation], told: Iterable[str] = ()) -> None:
-        """Take the relations, and the texts that the catalogue tells links of."""
+    def __init__(
+        self,
+        relations: Sequence[Relation],
+        told: Iterable[str] = (),
+        groups: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Take the relations, the texts that the catalogue tells links of, lines by group's text.
+
+        A line is a text of the group's relation, a tab and the group's id.
+        """
         own = [way.text for way in directions(relations)]
         pairs = [(text, text) for text in own]
         pairs += [(text, one.text) for one in relations for text in one.paraphrases]
         pairs += [(way.name, way.text) for way in directions(relations)]
+        pairs += [(text, text) for text in groups or ()]
         self._meant = {fold(text): meant for text, meant in reversed(pairs)}  # the first counts
-        self._known, self._told = frozenset(own), frozenset(told)
+        self._told = frozenset(told)
+        begins = {**(groups or {}), **{text: [text] for text in own if text in self._told}}
+        self._lines = {text: [f"{line}\t" for line in lines] for text, lines in begins.items()}
 
     def reworded(self, query: Query) -> Query:
         """Return a query whose known relations are in their own words.
@@ -38,10 +49,11 @@ class Ways:
         return replace(query, relation=dict(zip(words, query.weights.values(), strict=True)))
 
     def wanted(self, query: Query) -> frozenset[str] | None:
-        """Return the relations that are wanted; None where the catalogue does not tell of one."""
+        """Return how lines of what is wanted begin; None where the catalogue does not tell."""
         texts = [text for text, weight in query.weights.items() if weight > 0]
-        found = {self._meant.get(fold(text), text) if text else "" for text in texts}
-        return frozenset(found) if found <= self._known & self._told else None
+        known = [self._meant.get(fold(text), "") if text else "" for text in texts]
+        found = [self._lines.get(text) for text in known]
+        return None if None in found else frozenset(line for one in found for line in one or ())
 
     def tells(self, text: str) -> bool:
         """Say if the catalogue tells who is linked under a text."""
