@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+import random
 import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import ExifTags, Image, ImageOps
 
 from conftest import write_catalogue, write_rows
 from relatum import Catalogue, Config, RelatumError, validate
@@ -72,6 +75,45 @@ def test_parquet_may_hold_the_pictures(shapes: Path) -> None:
     item = Catalogue.load(shapes).items[0]
     assert isinstance(item.image, bytes)
     assert read_image(item).size == (48, 48)
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **more: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **more)
+    return file.getvalue()
+
+
+def seen(data: bytes) -> np.ndarray:
+    return np.asarray(read_image(Item("a", image=data)))
+
+
+@pytest.mark.parametrize("told", range(9))
+def test_a_photo_is_turned_as_its_camera_says(told: int) -> None:
+    upright = Image.effect_noise((40, 24), 90).convert("RGB")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = told  # 0 is none of the eight
+    data = encoded(upright, exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert (seen(data) == np.asarray(expected)).all()
+    assert seen(data).shape == ((40, 24, 3) if told > 4 else (24, 40, 3))
+
+
+def test_damaged_notes_of_a_camera_do_no_harm() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Make] = 6, "maker"
+    data = encoded(Image.new("RGB", (40, 24), "red"), "JPEG", exif=exif)
+    start, rng = data.index(b"Exif") + 6, random.Random(0)
+    for _ in range(300):
+        broken = bytearray(data)
+        broken[start + rng.randrange(40)] = rng.randrange(256)
+        assert sorted(seen(bytes(broken)).shape) == [3, 24, 40]
+
+
+def test_sixteen_bits_become_eight() -> None:
+    ramp = np.linspace(0, 65535, 256, dtype=np.uint16)[None].repeat(4, 0)
+    assert (seen(encoded(Image.fromarray(ramp)))[..., 0] == np.arange(256)).all()
+    with pytest.raises(DataError, match="numbers with fractions"):
+        seen(encoded(Image.new("F", (4, 4), 0.5), "TIFF"))
 
 
 def huge_png() -> bytes:
@@ -179,6 +221,7 @@ def test_validate_lists_all_problems_at_once(shapes: Path) -> None:
         ("items.csv", "id,text,image\na,b\n", "expected 3 cells"),
         ("items.jsonl", "", "no item is left"),
         ("items.parquet", "PAR1 broken", "the table cannot be read"),
+        ("items.jsonl", f'{{"id": {"9" * 5000}}}', "expected a JSON object"),
         ("items.jsonl", '{"id": "a", "text": "\udce9"}\n', "expected UTF-8"),
     ],
 )
@@ -257,3 +300,58 @@ def test_blank_paraphrases_and_texts_of_groups_are_none(tmp_path: Path) -> None:
     write_rows(tmp_path, "groups", [{"relation": "r", "group": "g", "items": ids, "text": " "}])
     found = Catalogue.load(tmp_path)
     assert found.relations[0].paraphrases == ("match",) and found.groups[0].text is None
+
+
+def test_a_damaged_parquet_table_is_named(shapes: Path) -> None:
+    as_parquet(shapes)
+    path = shapes / "items.parquet"
+    whole = path.read_bytes()
+    rng, refused = random.Random(0), 0
+    for _ in range(60):
+        broken = bytearray(whole)
+        for _ in range(3):
+            broken[rng.randrange(4, len(whole) - 8)] ^= 1 << rng.randrange(8)
+        path.write_bytes(broken)
+        try:
+            Catalogue.load(shapes, pictures=False)
+        except DataError as error:
+            refused += "the table cannot be read" in str(error)
+    assert refused
+
+
+def test_rows_of_one_group_are_one_group(tmp_path: Path) -> None:
+    ids = ["a", "b", "c", "d"]
+    write_rows(tmp_path, "items", [{"id": id, "text": f"lamp {id}", "image": None} for id in ids])
+    write_rows(tmp_path, "relations", [{"id": "r", "text": "go together"}])
+    rows = [
+        {"relation": "r", "group": "one", "items": ["a", "b"]},
+        {"relation": "r", "group": "one", "items": ["b", "c"], "text": "both are one"},
+        {"relation": "r", "group": "two", "items": ["c", "d"]},
+    ]
+    write_rows(tmp_path, "groups", rows)
+    groups = {group.id: (group.items, group.text) for group in Catalogue.load(tmp_path).groups}
+    assert groups == {"one": (("a", "b", "c"), "both are one"), "two": (("c", "d"), None)}
+
+
+def test_half_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
+    row = {"id": "a\ud83d", "text": "A lamp \ud83d", "image": None, "kind": ["\udc00x", 3]}
+    write_rows(tmp_path, "items", [row, {**row, "id": "b"}])
+    write_rows(tmp_path, "relations", [{"id": "r", "text": "go \ud83d together"}])
+    write_rows(tmp_path, "groups", [{"relation": "r", "group": "g", "items": ["a?", "b"]}])
+    found = Catalogue.load(tmp_path)
+    assert [item.id for item in found.items] == ["a?", "b"]
+    assert found.items[0].text == "A lamp ?" and found.items[0].metadata["kind"] == ["?x", 3]
+    assert found.relations[0].text == "go ? together"
+    assert Item("a\ud83d", "lamp \ud83d") == Item("a?", "lamp ?")
+
+
+@pytest.mark.parametrize("folder", ["shapes", "a; b: c [1]"])
+def test_a_bad_picture_is_said_in_parts(tmp_path: Path, folder: str) -> None:
+    shapes = write_catalogue(tmp_path / folder, copies=2)
+    first = json.loads((shapes / "items.jsonl").read_text().splitlines()[0])
+    path = shapes / first["image"]
+    path.write_bytes(b"no picture")
+    (problem,) = validate(shapes)
+    assert problem.where == f"items.jsonl:1 ({path.resolve()})" and problem.id == first["id"]
+    assert problem.what.startswith(f"item {first['id']!r}: expected a picture")
+    assert problem.fix == "replace the picture, or leave the item out with --skip-bad"

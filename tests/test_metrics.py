@@ -26,6 +26,12 @@ def _plain_rank(first: float, others: list[float]) -> float:
     return 1.0 + better + equal / 2
 
 
+def test_scores_that_are_no_numbers_rank_last() -> None:
+    nan = float("nan")
+    rows = np.array([[nan, nan, nan], [nan, 0.1, 0.2], [0.3, nan, 0.2], [0.3, 0.1, 0.2]])
+    assert rank_of_first(rows).tolist() == [3.0, 3.0, 2.0, 1.0]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_ranks_hits_and_reciprocals_equal_a_plain_loop(seed: int) -> None:
     scores = _tied_scores(np.random.default_rng(seed), 9, 21)

@@ -63,10 +63,13 @@ def test_every_line_has_that_of_all_pairs_as_its_prior_and_none_relation_has_one
     plain = tuple(relation for relation in varied.relations if not relation.directed)
     varied = replace(varied, relations=plain, links=())
     model = train(varied, settings(split__test_items=0.1, split__validation_items=0.3), cache=cache)
-    fit, priors = calibration.fit_line, []
-    monkeypatch.setattr(
-        calibration, "fit_line", lambda *given: priors.append(given[1:]) or fit(*given)
-    )
+    fit, fits = calibration.fit_line, []
+
+    def spy(*given: Any) -> calibration.Line | None:  # noqa: ANN401
+        fits.append((given[1:], fit(*given)))
+        return fits[-1][1]
+
+    monkeypatch.setattr(calibration, "fit_line", spy)
     items = {item.id: item for item in varied.items}
     vectors = model.condition(model.encode(varied.items, cache=cache), None).both
     made = calibration.calibrate(
@@ -76,12 +79,12 @@ def test_every_line_has_that_of_all_pairs_as_its_prior_and_none_relation_has_one
         ([item.id for item in varied.items], vectors),
     )
     assert [*made.kinds] == ["both", "text", "image"]
-    expected = [
-        given
-        for lines in made.kinds.values()
-        for given in [(), *[(lines.others,)] * (len(varied.relations) + 1)]
-    ]
-    assert priors == expected and all("" in lines.known for lines in made.kinds.values())
+    count = len(varied.relations) + 1
+    for lines, start in zip(made.kinds.values(), range(0, len(fits), count + 2), strict=True):
+        (common, whole), (blind, others), *known = fits[start : start + count + 2]
+        assert common == blind == () and others == lines.others and others[1] == 0
+        assert {given[0] for given, _ in known} == {whole}
+        assert [line for _, line in known if line] == [*lines.known.values()] and "" in lines.known
 
 
 def test_what_is_found_may_be_a_sample_that_lacks_who_asks(
@@ -107,9 +110,10 @@ def test_what_is_found_may_be_a_sample_that_lacks_who_asks(
     )
     ways = [way.text for way in directions(model.relations)]
     assert len(seen) == 3 * (len(ways) + 1)
-    scores, links, is_pair = seen[3 * ways.index(COLOUR) + 1]  # asked by texts alone
+    scores, links, is_pair, reach = seen[3 * ways.index(COLOUR) + 1]  # asked by texts alone
     asked = [one for one in asked if names[one].text is not None]
     assert scores.shape == links.shape == is_pair.shape == (len(asked), len(found))
+    assert reach.shape == (len(asked),)
     for row, one in enumerate(asked):
         for column, other in enumerate(found):
             assert is_pair[row, column] == (one != other.id)

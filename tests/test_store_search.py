@@ -189,8 +189,11 @@ def test_a_text_alone_has_probabilities_of_its_own(store: Store, catalogue: Cata
     for item in catalogue.items[:3]:
         assert item.text
         for hit in store.search(text=item.text, relation=COLOUR, k=3):
-            slope, offset = lines["text"]["known"][COLOUR]
-            assert hit.probability == pytest.approx(sigmoid(slope * hit.score + offset))
+            slope, by_reach, offset = lines["text"]["known"][COLOUR]
+            asking = store.model.embed([Item("q", item.text)], COLOUR)
+            reach = float(store.model.conditioner.reach(torch.from_numpy(asking)))
+            odds = slope * hit.score + by_reach * reach + offset
+            assert hit.probability == pytest.approx(sigmoid(odds), abs=1e-4)
     assert lines["text"]["known"][COLOUR] != lines["both"]["known"][COLOUR]
 
 

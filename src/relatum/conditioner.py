@@ -90,6 +90,11 @@ class Conditioner(nn.Module):
         """Condition every item on one relation."""
         return self.under(self.map(tokens), tokens, relation)[0]
 
+    def reach(self, vectors: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+        """Return how much of fused vectors comes of links alone: the length of that part."""
+        end = vectors.shape[-1] - self.words.size
+        return vectors[..., end - self.ridge.size : end].norm(dim=-1)
+
     def map(self, tokens: Tokens) -> Maps:
         """Return what no relation changes: the linear maps of images and of texts."""
         texts = self.text(self._centred(tokens.text.pooled))

@@ -237,9 +237,14 @@ class Config(_Settings):
     def _spread_seed(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic gives anything
         if not isinstance(values, dict) or "seed" not in values:
             return values
-        seed = values["seed"]
-        spread = {name: {"seed": seed, **values.get(name, {})} for name in ("split", "training")}
-        return {name: value for name, value in (values | spread).items() if name != "seed"}
+        spread = {**values}
+        seed = spread.pop("seed")
+        for name in ("split", "training"):
+            given = spread.get(name, {})
+            if isinstance(given, BaseModel):
+                given = given.model_dump(exclude_unset=True)
+            spread[name] = {"seed": seed, **given} if isinstance(given, dict) else given
+        return spread
 
     def __init__(self, **values: Any) -> None:  # noqa: ANN401
         """Check the settings; `ConfigError` names the first that is wrong."""

@@ -6,6 +6,7 @@ This room does not know what it writes.
 """
 
 import errno
+import glob
 import os
 import shutil
 import time
@@ -77,7 +78,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     old = part.with_suffix(".old")
     with disk_errors_named(path):
         restore_folder(path)
-        for left in path.parent.glob(f".{path.name}.*.part"):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
             shutil.rmtree(left, ignore_errors=True)
         part.mkdir(parents=True)
         try:
@@ -93,7 +94,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def restore_folder(path: Path) -> None:
     """Put back the old folder where a kill came between its leaving and the new one's coming."""
-    for old in path.parent.glob(f".{path.name}.*.old"):
+    for old in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class RelatumError(Exception):
-    """Something that the user can fix: `where: what; fix`."""
+    """Something that the user can fix: `where: what; fix`, and the parts by these names."""
 
     def __init__(self, what: str, *, where: str | Path = "", fix: str = "") -> None:
         """Join the parts into one line.
@@ -17,7 +17,8 @@ class RelatumError(Exception):
         >>> str(RelatumError("expected a number, got 'x'", where="items.csv:3", fix="correct it"))
         "items.csv:3: expected a number, got 'x'; correct it"
         """
-        place = f"{where}: " if str(where) else ""
+        self.what, self.where, self.fix = what, str(where), fix
+        place = f"{where}: " if self.where else ""
         super().__init__(place + what + (f"; {fix}" if fix else ""))
 
 

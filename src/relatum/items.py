@@ -11,8 +11,9 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from relatum.errors import DataError
 
@@ -27,6 +28,16 @@ SUFFIXES = {
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
+}
+TURN = Image.Transpose
+TURNS = {  # by EXIF's orientation
+    2: TURN.FLIP_LEFT_RIGHT,
+    3: TURN.ROTATE_180,
+    4: TURN.FLIP_TOP_BOTTOM,
+    5: TURN.TRANSPOSE,
+    6: TURN.ROTATE_270,
+    7: TURN.TRANSVERSE,
+    8: TURN.ROTATE_90,
 }
 
 
@@ -48,6 +59,8 @@ class Item:
 
     def __post_init__(self) -> None:
         """Refuse an item that has nothing to encode."""
+        object.__setattr__(self, "id", clean(self.id))
+        object.__setattr__(self, "text", clean(self.text))
         if isinstance(self.image, str):
             object.__setattr__(self, "image", Path(self.image))
         if self.image is None and not (self.text or "").strip():
@@ -56,13 +69,26 @@ class Item:
             )
 
 
+def clean(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    r"""Replace what UTF-8 cannot hold: half a surrogate pair, as JSON may bring one.
+
+    >>> clean(["lamp", "\ud83d", 3])
+    ['lamp', '?', 3]
+    """
+    if isinstance(value, list | tuple):
+        return [clean(one) for one in value]
+    if isinstance(value, dict):
+        return {clean(key): clean(one) for key, one in value.items()}
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
 def text_key(text: str) -> str:
     """Name a text by its content: 32 hex digits.
 
     >>> text_key("lamp") == text_key("lamp"), text_key("lamp") == text_key("sofa")
     (True, False)
     """
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def image_key(item: Item) -> str:
@@ -90,23 +116,33 @@ def image_bytes(item: Item) -> bytes:
 def read_image(item: Item) -> Image.Image:
     """Decode an item's picture to RGB, transparency laid on white.
 
-    Raises `DataError` for a file that is missing, truncated, not a picture, of another format
-    than its name says, or larger than `MAX_PIXELS`.
+    A photo is turned as its camera says; 16 bits a colour become 8. Raises `DataError` for a file
+    that is missing, truncated, not a picture, of another format than its name says, of numbers with
+    fractions, or larger than `MAX_PIXELS`.
     """
     data = image_bytes(item)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked here
             picture = Image.open(io.BytesIO(data), formats=sorted(FORMATS))
-        _check_header(item, picture)
-        picture.load()
+            _check_header(item, picture)
+            picture.load()
+            picture = _upright(picture)
     except UnidentifiedImageError as error:
         kinds = ", ".join(sorted(FORMATS))
         raise _image_error(item, f"expected a picture ({kinds}), got {data[:12]!r}") from error
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
         raise _image_error(item, f"expected a whole picture, got: {reason}") from error
+    if picture.mode == "F":
+        raise _image_error(item, "its colours are numbers with fractions, expected 8 or 16 bits")
     return _on_white(picture)
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turn a photo as its camera says."""
+    told = picture.getexif().get(ExifTags.Base.Orientation)
+    return picture.transpose(TURNS[told]) if told in TURNS else picture
 
 
 def _check_header(item: Item, picture: Image.Image) -> None:
@@ -130,6 +166,8 @@ def _image_error(item: Item, what: str) -> DataError:
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
+        return picture.convert("I").point(lambda value: value * (1 / 256)).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

@@ -14,11 +14,14 @@ from jaxtyping import Bool, Float
 def rank_of_first(scores: Float[np.ndarray, "queries candidates"]) -> Float[np.ndarray, " queries"]:
     """Return the rank (1 is best) of candidate 0 of each row; ties share their mean rank.
 
+    A score that is no number is never better: the last rank.
+
     >>> rank_of_first(np.array([[0.5, 0.9, 0.1], [0.5, 0.5, 0.1]])).tolist()
     [2.0, 1.5]
     """
     first, rest = scores[:, :1], scores[:, 1:]
-    return 1.0 + (rest > first).sum(1) + 0.5 * (rest == first).sum(1)
+    below, level = (rest < first).sum(1), (rest == first).sum(1)
+    return 1.0 + rest.shape[1] - below - 0.5 * level
 
 
 def hit_at(ranks: Float[np.ndarray, " queries"], k: int) -> Float[np.ndarray, " queries"]:

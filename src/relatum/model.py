@@ -45,6 +45,7 @@ from relatum.progress import Report, silent
 
 TUNED = {"full": "encoder.safetensors", "lora": "adapter.safetensors"}
 CHUNK = 512  # items conditioned at a time
+TEXTS = 10_000  # relations whose texts are kept encoded, about 140 MB
 BLOCK = 128, 32  # items and relations at a time where there are many: the cache holds their vectors
 
 
@@ -229,11 +230,15 @@ class Model:
         """
         if any(not text.strip() for text in texts):
             raise DataError("a relation's text is blank", fix="say it in words, or give None")
-        fresh = [text for text in dict.fromkeys(texts) if text not in self._texts]
-        if fresh:
+        held = {text: self._texts.get(text) for text in texts}
+        if fresh := [text for text, part in held.items() if part is None]:
             made = encode_texts(fresh, self.encoder, self.reduction)
-            self._texts |= {text: made[row : row + 1] for row, text in enumerate(fresh)}
-        return Part.join([self._texts[text] for text in texts])
+            new = {text: made[row : row + 1] for row, text in enumerate(fresh)}
+            held |= new
+            self._texts |= new
+            for text in [*self._texts][:-TEXTS]:  # the oldest: a service may be asked anything
+                self._texts.pop(text, None)
+        return Part.join([part for text in texts if (part := held[text]) is not None])
 
     def _device(self) -> torch.device:
         return next((w.device for w in self.conditioner.parameters()), torch.device("cpu"))

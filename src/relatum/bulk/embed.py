@@ -117,7 +117,7 @@ def _problem(item: Item) -> str:
         if item.image is not None:
             read_image(item)
     except DataError as error:
-        return str(error).partition("; ")[0]
+        return f"{error.where}: {error.what}" if error.where else error.what
     return ""
 
 

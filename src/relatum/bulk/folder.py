@@ -49,7 +49,7 @@ def find_shard(path: Path, plan: Plan, items: Sequence[Item]) -> dict[str, str] 
         found = pq.read_table(path, columns=["id"])
         facts = json.loads((found.schema.metadata or {})[b"relatum"])
         left_out = facts.pop("left_out")
-    except (FileNotFoundError, pa.ArrowException, KeyError, ValueError):
+    except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
     kept = [item.id for item in items if item.id not in left_out]
     return left_out if (facts, found["id"].to_pylist()) == (asdict(plan), kept) else None

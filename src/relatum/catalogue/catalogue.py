@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
@@ -92,7 +92,7 @@ class Catalogue:
         digest = hashlib.blake2b(digest_size=8)
         for item in self.items:
             picture = image_key(item) if item.image is not None else ""
-            digest.update(f"{item.id}\0{item.text}\0{picture}\n".encode("utf-8", "surrogatepass"))
+            digest.update(f"{item.id}\0{item.text}\0{picture}\n".encode())
         for rows in (self.relations, self.groups, self.links):
             digest.update(repr(rows).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
@@ -113,7 +113,7 @@ def read_all(source: str | Path) -> "CatalogueReader":
     try:
         reader.read()
     except DataError as error:
-        reader.problems.append(Problem(str(error), ""))
+        reader.problems.append(Problem(error.what, error.where, fix=error.fix))
     reader.drop_bad_images()
     if not reader.items and not reader.problems:
         reader.problems.append(Problem("the items table is empty", str(reader.folder)))
@@ -187,6 +187,7 @@ class CatalogueReader:
             self._read_relation(row)
         for row in self._rows("groups", ("relation", "group", "items"), optional=True):
             self._read_group(row)
+        self.groups = _merged(self.groups)
         for row in self._rows("links", ("source", "relation", "target"), optional=True):
             self._read_link(row)
         self._check_relations()
@@ -207,10 +208,10 @@ class CatalogueReader:
             return
         self.items = {key: item for key, item in self.items.items() if key not in names}
         self.links = [it for it in self.links if not names & {it.source, it.target}]
-        kept = (
-            Group(g.relation, g.id, tuple(i for i in g.items if i not in names), g.text)
-            for g in self.groups
-        )
+        kept: list[Group] = []
+        for group in self.groups:
+            members = tuple(name for name in group.items if name not in names)
+            kept.append(replace(group, items=members))
         self.groups = [group for group in kept if len(group.items) > 1]
         self._check_relations()
 
@@ -220,12 +221,8 @@ class CatalogueReader:
         try:
             self.looks[item.id] = picture_look(read_image(item))
         except DataError as error:
-            where, _, what = str(error).partition(": ")
-            if not isinstance(item.image, Path):
-                what = str(error)
-            what, _, fix = what.partition("; ")
-            place = self.places[item.id]
-            return Problem(what, f"{place} ({where})" if where != what else place, item.id, fix)
+            place = self.places[item.id] + f" ({error.where})" * bool(error.where)
+            return Problem(error.what, place, item.id, error.fix)
         return None
 
     def _rows(self, name: str, required: Sequence[str], *, optional: bool = False) -> Iterable[Row]:
@@ -272,8 +269,7 @@ class CatalogueReader:
             self.items[name] = Item(name, text, picture, metadata)
             self.places[name] = row.where
         except DataError as error:
-            what, _, fix = str(error).partition("; ")
-            self._drop(row, name, what, fix)
+            self._drop(row, name, error.what, error.fix)
 
     def _drop(self, row: Row, name: str, what: str, fix: str) -> None:
         self.dropped.add(name)
@@ -368,6 +364,18 @@ class CatalogueReader:
             fix = "add links or groups, or remove the relation"
             self.problems.append(Problem(what, self.places[name], name, fix))
             del self.relations[name]
+
+
+def _merged(groups: Sequence[Group]) -> list[Group]:
+    """Join the rows of one group, which may stand in several: the first text counts."""
+    found: dict[tuple[str, str], Group] = {}
+    for group in groups:
+        key = group.relation, group.id
+        if old := found.get(key):
+            members = dict.fromkeys((*old.items, *group.items))
+            group = replace(old, items=tuple(members), text=old.text or group.text)
+        found[key] = group
+    return [*found.values()]
 
 
 def _names(value: object) -> list[str]:

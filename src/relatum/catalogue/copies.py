@@ -20,6 +20,7 @@ REACH = 20  # neighbours in a band's order that each look is compared with
 CONTRAST = 2  # grey levels by which a step counts
 PLAIN = 8  # steps at least: a picture with fewer is too plain to tell
 HASH = 16  # bytes
+BLANK = np.zeros(HASH + 192, dtype=np.uint8)  # how no picture looks
 COLOURS = frozenset(
     "beige black blue bronze brown charcoal clear cream cyan gold golden gray green grey indigo "
     "ivory khaki lavender lime magenta maroon navy olive orange peach pink purple red rose silver "

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from relatum.catalogue.catalogue import Catalogue, read_all
-from relatum.catalogue.copies import close_pairs, joined, same_key, variant_key
+from relatum.catalogue.copies import BLANK, close_pairs, joined, same_key, variant_key
 from relatum.catalogue.overlap import jaccard, neighbours, sample_rows
 from relatum.catalogue.page import Table, page
 from relatum.catalogue.split import Split, split_catalogue
@@ -71,8 +71,7 @@ class _Copies:
     def __init__(self, items: Sequence[Item], looks: dict[str, np.ndarray]) -> None:
         self.items = items
         self.same = same_key([image_key(item) if item.image is not None else "" for item in items])
-        blank = np.zeros(208, dtype=np.uint8)
-        rows = np.stack([looks.get(item.id, blank) for item in items] or [blank])
+        rows = np.stack([looks.get(item.id, BLANK) for item in items] or [BLANK])
         self.alike = close_pairs(rows)
         self.texts = same_key([variant_key(item.text or "") for item in items])
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from relatum.errors import DataError
+from relatum.items import clean
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 csv.field_size_limit(16_000_000)
@@ -62,7 +63,9 @@ def find_table(folder: Path, name: str) -> Path | None:
     return found[0] if found else None
 
 
-def read_rows(path: Path, required: Sequence[str], problems: list[Problem]) -> Iterator[Row]:
+def read_rows(
+    path: Path, required: Sequence[str], problems: list[Problem], *, kind: str = ""
+) -> Iterator[Row]:
     """Yield the rows of `path`; a row that cannot be read goes to `problems` instead.
 
     Raises `DataError` where the table as a whole cannot be read: a header without a required
@@ -70,11 +73,11 @@ def read_rows(path: Path, required: Sequence[str], problems: list[Problem]) -> I
     """
     readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
     try:
-        yield from readers[path.suffix](path, required, problems)
+        yield from readers[kind or path.suffix](path, required, problems)
     except UnicodeDecodeError as error:
         what = f"expected UTF-8 text, got the byte 0x{error.object[error.start]:02x}"
         raise DataError(what, where=path.name, fix="save the file as UTF-8") from error
-    except (pa.ArrowException, csv.Error) as error:
+    except (pa.ArrowException, csv.Error, OSError) as error:
         what = "the table cannot be read: " + " ".join(str(error).split())
         raise DataError(what, where=path.name, fix="write the file again") from error
 
@@ -87,7 +90,8 @@ def _read_jsonl(path: Path, required: Sequence[str], problems: list[Problem]) ->
             where = f"{path.name}:{number}"
             try:
                 values = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+                values = clean(values) if "\\ud" in line.lower() else values
+            except (ValueError, RecursionError) as error:
                 what = f"expected a JSON object, got {line.strip()[:40]!r} ({error})"
                 problems.append(Problem(what, where, fix="correct the line"))
                 continue

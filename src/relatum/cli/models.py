@@ -67,7 +67,7 @@ def train_command(
         print_json({"model": output, "fingerprint": model.fingerprint})
     elif is_first():
         then = shlex.join(["relatum", "evaluate", str(output), catalogue, "-o", "REPORT"])
-        out.print(f"the model is in {output}; next: {then}", soft_wrap=True, markup=False)
+        out.print(f"the model is in {output}; next: {then}", soft_wrap=True)
 
 
 @app.command("evaluate")
@@ -89,7 +89,7 @@ def evaluate_command(
         report = evaluate(loaded, found, folder=output, cache=cache, report=progress)
     report.save(output)
     if as_json:
-        sys.stdout.write(report.to_json() + "\n")
+        sys.stdout.write(report.to_json())
     else:
         out.print(report.headline(), soft_wrap=True)
         out.print(f"report written to {output / 'report.html'}")

@@ -22,7 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(width=None if sys.stdout.isatty() else 1000)  # a pipe has no edge to cut at
+# a pipe has no edge to cut at; texts and paths may hold square brackets
+out = Console(width=None if sys.stdout.isatty() else 1000, markup=False)
 # what rooms say too, here so that help need not wait for torch
 STUDIES = ("rivals", "ablations", "beta", "curve", "unseen", "groups", "domain")
 FILES = ("table", "folder", "datasets", "webdataset", "amazon-2018", "amazon-2023", "goodreads")

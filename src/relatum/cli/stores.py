@@ -63,10 +63,10 @@ def index_command(
         if untold:
             what = f"the catalogue has no links of {len(untold)} known texts, as {untold[0]!r}"
             then = "hits under these have no known links, and probabilities of other relations"
-            out.print(f"{what}: {then}", markup=False)
+            out.print(f"{what}: {then}")
         words = ["relatum", "search", output, "--item", *(item.id for item in found.items[:1])]
         then = f"; next: {shlex.join(words)}" if found.items else ""
-        out.print(f"{len(store)} items in {output}{then}", soft_wrap=True, markup=False)
+        out.print(f"{len(store)} items in {output}{then}", soft_wrap=True)
 
 
 @app.command("search")

@@ -29,7 +29,7 @@ from relatum.encoders.cache import CachedTokens, TokenCache, open_cache
 from relatum.encoders.encoder import SIDES, Encoder, Raw, Side
 from relatum.encoders.joined import Joined, Table
 from relatum.encoders.reduction import Reduction, pool_grid, pool_words
-from relatum.items import Item, image_key, read_image, text_key
+from relatum.items import Item, clean, image_key, read_image, text_key
 from relatum.progress import Report, silent
 
 BATCH = 32
@@ -110,7 +110,8 @@ def forward_part(items: Sequence[Item], encoder: Encoder, reduction: Reduction, 
 @torch.no_grad()
 def encode_texts(texts: Sequence[str], encoder: Encoder, reduction: Reduction) -> Part:
     """Encode relation texts as item texts are encoded, but keep nothing on disk."""
-    parts = [reduction.text_part(encoder.encode_texts(part)) for part in _batches(texts, BATCH)]
+    batches = _batches(clean([*texts]), BATCH)
+    parts = [reduction.text_part(encoder.encode_texts(part)) for part in batches]
     return Part.join([part.float() for part in parts]).cpu()
 
 

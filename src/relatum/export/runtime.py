@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 from tokenizers import Tokenizer
 
 BATCH = 32
@@ -88,7 +88,7 @@ class OnnxModel:
 
 
 def _parts(item: Any) -> tuple[str | None, Image.Image | None]:  # noqa: ANN401 - see the module
-    """Return an item's text and its picture, transparency laid on white."""
+    """Return an item's text and its picture: upright, of 8 bits, transparency laid on white."""
     if isinstance(item, str):
         item = {"text": item}
     elif isinstance(item, (Image.Image, bytes, Path)):
@@ -97,6 +97,10 @@ def _parts(item: Any) -> tuple[str | None, Image.Image | None]:  # noqa: ANN401 
     if isinstance(picture, (str, bytes, Path)):
         source = io.BytesIO(picture) if isinstance(picture, bytes) else picture
         picture = Image.open(source)
+    if picture is not None:
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith("I"):
+            picture = picture.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     if picture is not None and (
         picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
     ):

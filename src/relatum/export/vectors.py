@@ -23,7 +23,7 @@ from relatum.export.hub import export_folder
 from relatum.items import Item
 from relatum.model import Model
 from relatum.progress import Report, silent
-from relatum.store.columns import Columns, clean
+from relatum.store.columns import Columns
 
 GUIDE = (Path(__file__).parent / "vectors.md").read_text(encoding="utf-8")
 
@@ -45,7 +45,7 @@ def export_vectors(
     slugs = [re.sub(r"\W+", "-", text.lower()).strip("-")[:40] for text in relations]
     names = [f"asked-{k}-{slug}.parquet" for k, slug in enumerate(slugs, start=1)]
     asked = {"vectors.parquet": None, **dict(zip(names, relations, strict=True))}
-    columns = {"id": [item.id for item in items], "text": [clean(item.text) for item in items]}
+    columns = {"id": [item.id for item in items], "text": [item.text for item in items]}
     columns |= {field.name: found for field, found in Columns.plan(items).arrays(items).items()}
     with export_folder(Path(folder), model) as part:
         tokens = model.encode(items, cache=cache, report=report)

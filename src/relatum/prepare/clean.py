@@ -35,7 +35,6 @@ class Unusable(DataError):
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(what, fix=fix)
-        self.what, self.fix = what, fix
 
 
 def plain_text(value: object, name: str, notes: list[str]) -> str | None:
@@ -94,13 +93,13 @@ def identifier(value: object, name: str = "id") -> str:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**30:
         return str(value)
     if not isinstance(value, str) or not value.strip():
-        raise Unusable(f"expected an {name}, got {_short(value)}", "give the row a unique id")
+        raise Unusable(f"expected {_a(name)}, got {_short(value)}", "give the row a unique id")
     value = value.strip()
     if NOT_TEXT.search(value) or any(letter.isspace() and letter != " " for letter in value):
         what = f"{name} {_short(value)} holds control characters or half a surrogate pair"
         raise Unusable(what, "remove them")
     if len(value) > ID_LIMIT:
-        raise Unusable(f"an {name} of {len(value):,} characters, expected at most 1,000", "cut it")
+        raise Unusable(f"{_a(name)} of {len(value):,} characters, expected at most 1,000", "cut it")
     return value
 
 
@@ -163,3 +162,7 @@ def _short(value: object) -> str:
         return "a huge number"
     shown = repr(value)
     return shown if len(shown) <= 43 else f"{shown[:40]}…"
+
+
+def _a(name: str) -> str:
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"

@@ -150,8 +150,8 @@ def _metadata(key: str, value: object, notes: list[str]) -> object:
 
 def _basket(columns: Mapping[str, Sequence[str]], values: Values) -> Basket:
     basket, item, time = (
-        next((values[one] for one in columns.get(name, (name,)) if values.get(one)), None)
-        for name in ("basket", "item", "time")
+        next((it for it in map(values.get, named) if it not in (None, "")), None)
+        for named in (columns.get(name, (name,)) for name in ("basket", "item", "time"))
     )
     return identifier(basket, "basket"), identifier(item, "item"), _seconds(time)
 

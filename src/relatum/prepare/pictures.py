@@ -94,8 +94,7 @@ class Pictures:
         try:
             read_image(item)
         except DataError as error:
-            what = str(error).removeprefix("item '': ").partition("; ")[0]
-            raise Unusable(what, FIX) from error
+            raise Unusable(error.what.removeprefix("item '': "), FIX) from error
         with Image.open(io.BytesIO(data)) as picture:
             suffix = {"JPEG": "jpg", "TIFF": "tif"}.get(picture.format or "", "")
             suffix = suffix or str(picture.format).lower()

@@ -32,7 +32,7 @@ SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".txt", ".parquet", ".
 SUFFIXES += (".tgz", ".xml", ".rss", ".atom")
 PICTURE = re.compile(r".*\.(png|jpe?g|webp|gif|bmp|tiff?)", re.IGNORECASE)
 SURROGATE = re.compile("[\ud800-\udfff]")
-BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, pa.ArrowException)
+BROKEN = (EOFError, zlib.error, tarfile.TarError, pa.ArrowException, OSError)
 AGAIN = "get the file again; what stands before is good"
 csv.field_size_limit(LINE_LIMIT)
 
@@ -94,6 +94,8 @@ def read_file(path: Path, name: str, required: Sequence[str], meter: Meter) -> I
                 last = record.where
                 yield record
         except BROKEN as error:
+            if isinstance(error, OSError) and error.errno:
+                raise  # the disk, not what is on it
             reason = " ".join(str(error).split()) or type(error).__name__
             yield Record(f"{last} (after it)", {}, f"the file breaks off: {reason}", AGAIN)
 

@@ -41,7 +41,7 @@ def find_columns(train: Sequence[Item], test: Sequence[Item]) -> list[str]:
 
 def _classes(items: Sequence[Item], column: str) -> list[str]:
     values = [item.metadata.get(column) for item in items]
-    counts = Counter(value for value in values if isinstance(value, str))
+    counts = Counter(value for value in values if isinstance(value, str) and value.strip())
     return sorted(value for value, count in counts.items() if count >= LEAST)
 
 

@@ -132,6 +132,8 @@ class Validity:
 
     def numbers(self) -> dict[str, float]:
         """Return accuracy and AUC of the probe, the AUC of the cosine alone, and the claims."""
+        if not len(self.truth):
+            return {"claims": 0.0}
         return {
             "validity accuracy": float(((self.probed > 0.5) == self.truth).mean()),
             "validity AUC": float(roc_auc_score(self.truth, self.probed)),

@@ -15,10 +15,10 @@ from jaxtyping import Float, Int
 from scipy import sparse
 
 from relatum.catalogue import Group, Link, Relation
-from relatum.catalogue.copies import close_pairs, joined, picture_look, same_key, variant_key
+from relatum.catalogue.copies import BLANK, close_pairs, joined, picture_look, same_key, variant_key
 from relatum.catalogue.tables import Problem, read_rows
 from relatum.errors import ConfigError, DataError
-from relatum.items import read_image
+from relatum.items import Item, read_image
 from relatum.relations.pairs import (
     Pairs,
     communities,
@@ -142,7 +142,8 @@ def _keys(value: object, settings: Column) -> Iterable[tuple[str, ...]]:
         levels = tuple(str(level).strip() for level in path)[: settings.depth]
         return [levels] if len(levels) == settings.depth else []
     values = value if isinstance(value, list | tuple) else [value]
-    return [(str(one).strip(),) for one in dict.fromkeys(values) if str(one).strip()]
+    names = dict.fromkeys(str(one).strip() for one in values)
+    return [(name,) for name in names if name]
 
 
 def build_together(source: Source, settings: Together) -> list[Mined]:
@@ -200,7 +201,8 @@ def build_after(source: Source, settings: After) -> list[Mined]:
     """Link each item to those it follows in time, more often than they follow it."""
     found = "which item follows which in time, within one basket"
     ways = ("is bought later than", "comes in a later purchase than")
-    relation = _relation(settings, "after", ("is bought after", *ways), "is bought before")
+    inverse = settings.inverse or "is bought before"
+    relation = _relation(settings, "after", ("is bought after", *ways), inverse)
     baskets, items = source.baskets, len(source.items)
     if baskets is None or not np.isfinite(baskets.time).any():
         return []
@@ -225,11 +227,11 @@ def build_copies(source: Source, settings: Copies) -> list[Mined]:
     """Group pictures that look the same, or texts that differ in sizes and colours only."""
     items = source.items
     if settings.by == "image":
-        blank = np.zeros(208, dtype=np.uint8)
-        looks = [blank if it.image is None else picture_look(read_image(it)) for it in items]
+        looks, unread = _looks(items)
         clusters = joined(close_pairs(np.stack(looks)), len(items)) if looks else []
         relation = _relation(settings, "same-picture", SAME_PICTURE)
         found = "difference hashes of the pictures and their colours"
+        found += f"; {unread:,} pictures cannot be read, see relatum validate" * bool(unread)
     else:
         clusters = same_key([variant_key(item.text or "") for item in items])
         relation = _relation(settings, "text-variants", VARIANTS)
@@ -265,6 +267,19 @@ def build_topics(source: Source, settings: Topics) -> list[Mined]:
     return [_grouped(source, settings, relation, clusters, found)]
 
 
+def _looks(items: Sequence[Item]) -> tuple[list[np.ndarray], int]:
+    """Return what pictures look like, blank where there is none, and how many cannot be read."""
+    looks, unread = [], 0
+    for item in items:
+        look = BLANK
+        try:
+            look = BLANK if item.image is None else picture_look(read_image(item))
+        except DataError:
+            unread += 1
+        looks.append(look)
+    return looks, unread
+
+
 def build_table(source: Source, settings: Table) -> list[Mined]:
     """Take the links of a table; those of items that the catalogue lacks are left out."""
     path = source.folder / settings.path  # an absolute one stays as it is
@@ -275,7 +290,7 @@ def build_table(source: Source, settings: Table) -> list[Mined]:
     if not settings.text or (settings.directed and not settings.inverse):
         what = "links from a table need a text, and an inverse where directed"
         raise ConfigError(what, where=f"plan, {path.name}", fix="say what the links mean")
-    relation = _relation(settings, path.stem, (), settings.inverse if settings.directed else "")
+    relation = _relation(settings, path.stem, (), settings.inverse)
     problems: list[Problem] = []
     links: dict[tuple[str, str], Link] = {}
     rows = unknown = alike = 0
@@ -304,7 +319,6 @@ def _relation(settings: Builder, name: str, words: Sequence[str], inverse: str =
     """Describe a relation: as the settings say, or by the templates."""
     text = settings.text or words[0]
     ways = settings.paraphrases or (() if settings.text else tuple(words[1:]))
-    inverse = settings.inverse or inverse
     id = settings.id or slug([name], set())
     return Relation(id, text, bool(inverse), inverse or None, ways)
 

@@ -21,7 +21,6 @@ class _Settings(BaseModel):
 class _Builder(_Settings):
     id: str = Field(default="", description="the relation's id; default: made from what it is of")
     text: str = Field(default="", description="the relation in plain words; default: a template")
-    inverse: str = Field(default="", description="the same from the other end, where directed")
     paraphrases: tuple[str, ...] = Field(default=(), description="other ways to say it")
 
 
@@ -89,6 +88,7 @@ class After(_Builder):
     """Items that follow another in time, more often than the other way round; directed."""
 
     build: Literal["after"] = "after"
+    inverse: str = Field(default="", description="the same from the other end, where directed")
     window: int = Field(default=3, ge=1, description="how many purchases later at most")
     support: int = Field(default=3, ge=1, description="how often at least")
     significance: float = Field(default=2.5, ge=0, description="of the asymmetry, in deviations")
@@ -119,7 +119,8 @@ class Table(_Builder):
     path: str = Field(
         description=".jsonl, .csv or .parquet, beside the plan or in the catalogue's folder"
     )
-    directed: bool = Field(default=False, description="true: needs an inverse, and has two ends")
+    inverse: str = Field(default="", description="the same from the other end, where directed")
+    directed: bool = Field(default=False, description="true: needs an inverse, which says it too")
 
 
 Builder = Column | Together | After | Copies | Topics | Table
@@ -133,7 +134,7 @@ class Plan(_Settings):
     resamples: int = Field(
         default=4, ge=0, description="halves of the baskets that all is mined from again"
     )
-    seed: int = Field(default=0, ge=0, description="draws halves, samples and communities")
+    seed: int = Field(default=0, ge=0, description="draws the halves")
 
     def __init__(self, **values: Any) -> None:  # noqa: ANN401 - pydantic gives anything
         """Check the settings; `ConfigError` names the first that is wrong."""

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from relatum.catalogue import Problem
 from relatum.catalogue.page import Cell, Table, markdown, page
+from relatum.catalogue.tables import read_rows
 from relatum.disk import write_file
 from relatum.errors import DataError
 from relatum.items import Item
@@ -101,21 +103,18 @@ def write_review(found: NoiseReport, path: Path) -> None:
 def read_review(path: Path) -> Verdicts:
     """Return the verdict and new text of each (relation, group); `DataError` for a bad line."""
     found: dict[tuple[str, str], tuple[str, str]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS[:5] if name not in (reader.fieldnames or ())]
-        if missing:
-            what = f"expected the columns {', '.join(COLUMNS[:5])}"
-            raise DataError(what, where=path, fix="let relatum mine --review write a new file")
-        for row in reader:
-            verdict, text = row["verdict"].strip().lower(), (row["new_text"] or "").strip()
-            where = f"{path.name}:{reader.line_num}"
-            if verdict not in VERDICTS:
-                what = f"expected accept, rename or drop, got {verdict!r}"
-                raise DataError(what, where=where, fix="correct the verdict")
-            if verdict == "rename" and not text:
-                raise DataError("rename without a new_text", where=where, fix="write the new text")
-            found[row["relation"], row["group"] or ""] = verdict, text
+    problems: list[Problem] = []
+    for row in read_rows(path, COLUMNS[:5], problems, kind=".csv"):
+        relation, group, verdict, _, text = (str(row.values[name] or "") for name in COLUMNS[:5])
+        verdict, text = verdict.strip().lower(), text.strip()
+        if verdict not in VERDICTS:
+            what = f"expected accept, rename or drop, got {verdict!r}"
+            raise DataError(what, where=row.where, fix="correct the verdict")
+        if verdict == "rename" and not text:
+            raise DataError("rename without a new_text", where=row.where, fix="write the new text")
+        found[relation, group] = verdict, text
+    if problems:
+        raise problems[0].error()
     return found
 
 

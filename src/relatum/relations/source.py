@@ -137,10 +137,10 @@ def read_vectors(path: Path, names: Sequence[str]) -> Float[np.ndarray, "items d
     """Read the vectors that `relatum embed` wrote, in the order of `names`; zero where none is."""
     try:
         table = pq.read_table(path, columns=["id", "vector"])
-    except (OSError, pa.ArrowException) as error:
+        rows = np.array(table["vector"].to_pylist(), dtype=np.float32).reshape(len(table), -1)
+    except (OSError, pa.ArrowException, ValueError) as error:
         what = "the vectors cannot be read: " + " ".join(str(error).split())
         raise DataError(what, where=path, fix="let relatum embed write them") from error
-    rows = np.array(table["vector"].to_pylist(), dtype=np.float32)
     place = _look_up(table["id"].combine_chunks(), {name: k for k, name in enumerate(names)})
     found = np.zeros((len(names), rows.shape[1]), dtype=np.float32)
     found[place[place >= 0]] = rows[place >= 0]
@@ -157,7 +157,7 @@ def read_baskets(path: Path, rows: Mapping[str, int]) -> Baskets:
         unknown += int((~here).sum())
         keys.append(_hash_column(batch["basket"])[here])
         found.append(item[here])
-        times.append(_times(batch)[here])
+        times.append(_times(batch, path)[here])
     names, basket = np.unique(np.concatenate(keys), return_inverse=True)
     time = np.concatenate(times)
     order = np.lexsort((time, basket))
@@ -186,7 +186,7 @@ def _batches(path: Path, required: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
             raise DataError(what, where=path, fix="see docs/file-formats.md")
         wanted = [name for name in (*required, "time") if name in names]
         yield from file.iter_batches(batch_size=BATCH, columns=wanted)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         what = "the signals cannot be read: " + " ".join(str(error).split())
         raise DataError(what, where=path, fix="write the file again") from error
 
@@ -214,9 +214,16 @@ def _digest(name: str) -> bytes:
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def _times(batch: pa.RecordBatch) -> Float[np.ndarray, " batch"]:
+def _times(batch: pa.RecordBatch, path: Path) -> Float[np.ndarray, " batch"]:
     """Return the seconds since 1970; nan where unknown."""
     if "time" not in batch.schema.names:
         return np.full(len(batch), np.nan)
-    column = batch["time"].cast(pa.int64()).cast(pa.float64(), safe=False)
+    column = batch["time"]
+    try:
+        if pa.types.is_temporal(column.type):
+            column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
+        column = column.cast(pa.float64(), safe=False)
+    except pa.ArrowException as error:
+        what = f"time: expected seconds since 1970 or timestamps, got {column.type}: {error}"
+        raise DataError(" ".join(what.split()), where=path, fix="give numbers") from error
     return column.to_numpy(zero_copy_only=False)

@@ -21,36 +21,44 @@ from relatum.catalogue import Catalogue, as_asked, directions, linked
 from relatum.errors import StoreError
 from relatum.model import Model
 from relatum.progress import Report, silent
-from relatum.store.columns import clean
 
 ASKED = 600  # validation items at most
 FOUND = 2048  # items of the whole catalogue at most: 1.2 million pairs under each relation
 BINS = 256  # of scores, that a relation's pairs are counted in
+LEVELS = 16  # of reach, for each of which there are such bins
+TINY = 1e-6  # a deviation of reach below which it is taken for none
 PRIOR = 4.0  # slopes of relations deviate from the common one by a share of 1 / PRIOR
 
 
-Line = tuple[float, float]  # slope and offset of log-odds
-Counts = Float[np.ndarray, "3 bins"]  # of each bin of scores: middle, weight of pairs, of links
+Line = tuple[float, float, float]  # log-odds: by score, by reach, offset
+Counts = Float[np.ndarray, "4 bins"]  # of each bin: score, reach, weight of pairs, of links
 Flags = Bool[np.ndarray, "asked found"]
 
 
 @dataclass(frozen=True)
 class Lines:
-    """The log-odds slope * score + offset, by text; `others` for texts that are not known."""
+    """Log-odds by a text's score and reach; `others`, for texts not known, by the score alone.
+
+    Reach is how much of the vector that asks comes of links (`Conditioner.reach`): a source that is
+    like none with links of the relation has little of it.
+    """
 
     known: Mapping[str, Line]
     others: Line
 
-    def probability(self, weights: Mapping[str | None, float], scores: list[float]) -> float | None:
+    def probability(
+        self, weights: Mapping[str | None, float], scores: Sequence[float], reach: Sequence[float]
+    ) -> float | None:
         """Return how likely a link is; for several relations by the weighted mean of log-odds.
 
         Relations that are not wanted, of negative weights, do not count; None where all are such.
         """
         total, odds = 0.0, 0.0
-        for (text, weight), score in zip(weights.items(), scores, strict=True):
+        for (text, weight), *ends in zip(weights.items(), scores, reach, strict=True):
             if weight > 0:
-                slope, offset = self.known.get(text or "", self.others)
-                total, odds = total + weight, odds + weight * (slope * score + offset)
+                line = self.known.get(text or "", self.others)
+                total += weight
+                odds += weight * (line[0] * ends[0] + line[1] * ends[1] + line[2])
         return sigmoid(odds / total) if total else None
 
 
@@ -69,9 +77,8 @@ class Calibration:
         """Rebuild what `to_json` returned."""
         kinds: dict[str, Lines] = {}
         for kind, lines in values.items():
-            known = {text: (slope, offset) for text, (slope, offset) in lines["known"].items()}
-            slope, offset = lines["others"]
-            kinds[kind] = Lines(known, (slope, offset))
+            known = {text: _line(values) for text, values in lines["known"].items()}
+            kinds[kind] = Lines(known, _line(lines["others"]))
         return cls(kinds)
 
     def lines(self, source: Tokens) -> Lines | None:
@@ -111,12 +118,12 @@ def calibrate(
     of no known relation, which makes it too sure of itself where the model generalises badly.
     """
     held_out = set(model.split.validation) if model.split else set()
-    names = [clean(item.id) for item in catalogue.items if item.id in held_out][:ASKED]
+    names = [item.id for item in catalogue.items if item.id in held_out][:ASKED]
     ways = [way for way in directions(model.relations) if _has(catalogue, way.relation)]
     if len(names) < 2 or not ways:
         return Calibration()
     rows = {name: row for row, name in enumerate(dict.fromkeys([*names, *found[0]]))}
-    given = {item.id: rows[name] for item in catalogue.items if (name := clean(item.id)) in rows}
+    given = {item.id: rows[item.id] for item in catalogue.items if item.id in rows}
     there = [rows[name] for name in found[0]]
     is_pair = np.arange(len(names))[:, None] != there
     any_link = np.zeros_like(is_pair)
@@ -151,16 +158,20 @@ class _Askers:
         is_pair: Flags,
     ) -> None:
         """Count the scores under a text."""
-        scores = (model.condition(self.tokens, text).both @ plain.T).numpy()
-        self.counted[text] = count_scores(scores, links[self.rows], is_pair[self.rows])
+        asking = model.condition(self.tokens, text).both
+        scores, reach = (asking @ plain.T).numpy(), model.conditioner.reach(asking).numpy()
+        self.counted[text] = count_scores(scores, links[self.rows], is_pair[self.rows], reach)
 
     def fit(self) -> Lines | None:
         """Return a line for each text that has links, drawn to that of all relations."""
         told = [counts for text, counts in self.counted.items() if text is not None]
-        others = fit_line(np.concatenate(told, axis=1))
-        if others is None:
+        everything = np.concatenate(told, axis=1)
+        common = fit_line(everything)
+        others = fit_line(everything * [[1], [0], [1], [1]])  # a new text reaches less
+        if common is None or others is None:
             return None
-        fitted = {text or "": fit_line(one, others) for text, one in self.counted.items()}
+        ratio = ratio_of_spreads(everything)
+        fitted = {text or "": fit_line(one, common, ratio) for text, one in self.counted.items()}
         return Lines({text: line for text, line in fitted.items() if line}, others)
 
 
@@ -183,15 +194,25 @@ def _has(catalogue: Catalogue, relation: str) -> bool:
     return any(known.id == relation for known in catalogue.relations)
 
 
-def count_scores(scores: Float[np.ndarray, "asked found"], links: Flags, is_pair: Flags) -> Counts:
-    """Return each bin's middle, the weight of its pairs and of its links.
+def _line(values: Sequence[float]) -> Line:
+    score, reach, offset = values
+    return score, reach, offset
+
+
+def count_scores(
+    scores: Float[np.ndarray, "asked found"],
+    links: Flags,
+    is_pair: Flags,
+    reach: Float[np.ndarray, " asked"],
+) -> Counts:
+    """Return each bin's middle, its mean reach, the weight of its pairs and of its links.
 
     A pair weighs 1 / its rank among all that its row finds; those of one bin share their weight.
     Raises `StoreError` for scores that are no numbers.
     """
     if not np.isfinite(scores).all():
-        what, fix = "the model gives scores that are no numbers", "train it again"
-        raise StoreError(what, fix=fix)
+        what = "the model gives scores that are no numbers"
+        raise StoreError(what, fix="train it again")
     low = scores.min()
     kept = np.where(is_pair, scores, low)
     width = (np.ptp(kept) or 1.0) / BINS
@@ -207,32 +228,44 @@ def count_scores(scores: Float[np.ndarray, "asked found"], links: Flags, is_pair
     weights = harmonic[ranks] - harmonic[ranks - pairs]
     linked = count(cells[links & is_pair]) * weights / np.maximum(pairs, 1)
     centres = low + width * (np.arange(BINS) + 0.5)
-    found = np.stack([centres, weights.sum(0), linked.sum(0)])
-    return found[:, found[1] > 0]
+    found: list[np.ndarray] = []
+    level = np.minimum((reach - reach.min()) / (np.ptp(reach) or 1.0) * LEVELS, LEVELS - 1)
+    for one in np.unique(level.astype(np.int64)):
+        rows = level.astype(np.int64) == one
+        middle = np.full(BINS, reach[rows].mean())
+        found.append(np.stack([centres, middle, weights[rows].sum(0), linked[rows].sum(0)]))
+    everything = np.concatenate(found, axis=1)
+    return everything[:, everything[2] > 0]
 
 
-def fit_line(
-    counts: Counts, common: tuple[float, float] | None = None
-) -> tuple[float, float] | None:
+def ratio_of_spreads(counts: Counts) -> float:
+    """Return by how much scores deviate more than reaches; 0 where reaches do not."""
+    deviations = [math.sqrt(np.cov(values, aweights=counts[2], ddof=0)) for values in counts[:2]]
+    return deviations[0] / deviations[1] if deviations[1] > TINY else 0.0
+
+
+def fit_line(counts: Counts, common: Line | None = None, ratio: float = 0.0) -> Line | None:
     """Fit log-odds; None where all pairs are alike. A falling line is made level.
 
-    With `common`, the line of all pairs, slopes have a normal prior about its slope.
+    With `common`, the line of all pairs, slopes have a normal prior about its own, as wide for
+    reach as for the score where one deviates as much as the other: `ratio` says how much it does.
     """
-    scores, pairs, links = counts
+    scores, reach, pairs, links = counts
     share = float(links.sum() / pairs.sum())
     if share in (0.0, 1.0):
         return None
     start = math.log(share / (1 - share))
-    centre, precision = 0.0, 1e-4
+    centre, precision = np.zeros(3), np.array([1e-4, 1e-4, 0.0])
     if common is not None and common[0] > 0:
-        centre, precision = common[0], (PRIOR / common[0]) ** 2
+        centre = np.array([common[0], common[1], 0.0])
+        precision = (PRIOR / common[0] / np.array([1.0, ratio or 1.0, np.inf])) ** 2
+    sides = np.stack([scores, reach, np.ones_like(scores)])
 
     def cost(line: np.ndarray) -> tuple[float, np.ndarray]:
-        odds = line[0] * scores + line[1]
-        off = pairs * expit(odds) - links
-        value = (pairs * np.logaddexp(0, odds) - links * odds).sum()
-        value += precision / 2 * (line[0] - centre) ** 2
-        return value, np.array([off @ scores + precision * (line[0] - centre), off.sum()])
+        odds, off = line @ sides, line - centre
+        value = (pairs * np.logaddexp(0, odds) - links * odds).sum() + precision @ off**2 / 2
+        return value, sides @ (pairs * expit(odds) - links) + precision * off
 
-    slope, offset = minimize(cost, [centre, start - centre * scores.mean()], jac=True).x.tolist()
-    return (slope, offset) if slope > 0 else (0.0, start)
+    first = [*centre[:2], start - centre @ sides.mean(1)]
+    line = _line(minimize(cost, first, jac=True).x.tolist())
+    return line if line[0] > 0 else (0.0, 0.0, start)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from relatum.errors import StoreError
-from relatum.items import Item
+from relatum.items import Item, clean
 
 OURS = ("id", "text", "thumbnail", "vector", "groups", "links", "shown")
 OURS += ("image_pooled", "text_pooled", "image_tokens", "text_tokens")
@@ -80,19 +80,12 @@ class Columns:
 def show(item: Item, groups: Sequence[str] | None) -> str:
     """Return what a hit shows of an item, as JSON; no groups at all where none were told."""
     metadata = {clean(key): clean(value) for key, value in item.metadata.items()}
-    facts = {"text": clean(item.text), "groups": groups and [*groups], "metadata": metadata}
+    facts = {"text": item.text, "groups": groups and [*groups], "metadata": metadata}
     return json.dumps(facts, default=_plain)
 
 
 def _plain(value: Any) -> object:  # noqa: ANN401 - whatever metadata holds
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
-
-
-def clean(value: Any) -> Any:  # noqa: ANN401 - whatever metadata holds
-    """Replace what UTF-8 cannot hold: half a surrogate pair, as JSON may bring one."""
-    if isinstance(value, list | tuple):
-        return [clean(one) for one in value]
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _column(values: Sequence[object], key: str, field: pa.Field) -> pa.Array:

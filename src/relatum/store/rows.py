@@ -20,7 +20,7 @@ from relatum.batch import Part, Tokens
 from relatum.items import Item, read_image
 from relatum.model import Model
 from relatum.progress import Report, silent
-from relatum.store.columns import Columns, clean, show
+from relatum.store.columns import Columns, show
 
 SIDES = ("image", "text")
 SIDE = 160  # pixels of a thumbnail at most
@@ -47,8 +47,8 @@ def make_rows(
     strings = pa.list_(pa.string())
     known = [links.get(item.id) or ((), ()) for item in items]
     ours = {
-        "id": pa.array([clean(item.id) for item in items], pa.string()),
-        "text": pa.array([clean(item.text) for item in items], pa.string()),
+        "id": pa.array([item.id for item in items], pa.string()),
+        "text": pa.array([item.text for item in items], pa.string()),
         "thumbnail": pa.array([_thumbnail(item) for item in items], pa.binary()),
         **encoded,
         "groups": pa.array([groups for groups, _ in known], strings),

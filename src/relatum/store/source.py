@@ -132,7 +132,7 @@ def encode(queries: Mapping[int, Query], model: Model, ways: Ways) -> Sources:
         if len(queries) > 1:  # one of them is bad: each alone
             alone = [encode({place: query}, model, ways) for place, query in queries.items()]
             return {place: source for one in alone for place, source in one.items()}
-        what = str(error).replace("item 'query'", "the query").partition("; ")[0]
+        what = error.what.replace("item 'query'", "the query")
         fix = "ask with a text, a whole picture or both"
         return dict.fromkeys(queries, DataError(what, fix=fix))
     sources: Sources = {}

@@ -169,8 +169,10 @@ class Store:
         lines = self._calibration.lines(tokens[:1])
         ways = directions(self.relations)
         asked = self.model.condition_many(tokens[:1], [way.text for way in ways])
-        for known, score in zip(ways, (asked[:, 0] @ wanted).tolist(), strict=True):
-            chance = lines.probability({known.text: 1.0}, [score]) if lines else None
+        reaches = self.model.conditioner.reach(asked[:, 0]).tolist()
+        scores = (asked[:, 0] @ wanted).tolist()
+        for known, score, reach in zip(ways, scores, reaches, strict=True):
+            chance = lines.probability({known.text: 1.0}, [score], [reach]) if lines else None
             groups, linked = links_under(first, {f"{known.text}\t"})
             is_linked = other in linked or not groups.isdisjoint(second["groups"] or ())
             can_tell = self._ways.tells(known.text) and is_told

@@ -172,8 +172,9 @@ def judge(
         if sides.questions["test"]
         else {}
     )
-    numbers = _types(chosen, sides) if whole or types else {}
-    numbers |= _probes(chosen, sides) if whole else {}
+    is_asked = bool(sides.questions["test"])
+    numbers = _types(chosen, sides) if is_asked and (whole or types) else {}
+    numbers |= _probes(chosen, sides) if is_asked and whole else {}
     return Cell(contestant.name, seed, fold, way, answers, numbers, seconds, contestant.is_blind)
 
 
