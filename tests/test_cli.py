@@ -70,8 +70,10 @@ def test_the_steps_follow_one_another(
     assert code == 0 and "linked" not in out
     table = Table("id")
     table.add_row(300 * "x")
+    table.add_row("[new] lamp [/b]")
     options.out.print(table)
-    assert 300 * "x" in capsys.readouterr().out  # no terminal: nothing is cut off
+    told = capsys.readouterr().out  # no terminal: nothing is cut off
+    assert 300 * "x" in told and "[new] lamp [/b]" in told
     vectors = tmp_path / "vectors.parquet"
     code, _, _ = run(capsys, "embed", model, shapes, "-o", vectors, "--relation", "is", keep)
     assert code == 0 and pq.read_table(vectors).num_rows == 96

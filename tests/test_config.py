@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from relatum import Config
+from relatum.config import SplitConfig
 from relatum.errors import ConfigError
 
 
@@ -12,6 +13,13 @@ def test_a_seed_is_short_for_both_seeds() -> None:
     config = Config(seed=3)
     assert (config.split.seed, config.training.seed) == (3, 3)
     assert Config(**config.model_dump()) == config
+
+
+def test_a_seed_goes_with_settings_that_are_made() -> None:
+    config = Config(seed=3, split=SplitConfig(test_items=0.3), training={"seed": 5})
+    assert (config.split.seed, config.split.test_items, config.training.seed) == (3, 0.3, 5)
+    with pytest.raises(ConfigError, match="split: expected a table of settings, got 5"):
+        Config(seed=3, split=5)
 
 
 def test_pairs_win_over_the_file(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from relatum.items import Item
 from relatum.protocols.classes import class_texts, classify, find_columns
 from relatum.protocols.contestant import Contestant, Participants
 from relatum.protocols.pairs import (
+    Validity,
     draw_pairs,
     fit_probe,
     judge_validity,
@@ -189,3 +190,14 @@ def test_classes_are_what_is_wanted_where_items_ask_under_a_relation(catalogue: 
         conditioned=True,
     )
     assert found.nearest.mean() == 1.0
+
+
+def test_without_claims_there_is_nothing_to_judge() -> None:
+    none = np.zeros(0)
+    assert Validity(none.astype(bool), none, none).numbers() == {"claims": 0.0}
+
+
+def test_a_blank_value_is_no_class() -> None:
+    values = ["red", "blue", " "] * 6
+    items = [Item(str(n), "x", None, {"colour": value}) for n, value in enumerate(values)]
+    assert [item.text for item in class_texts(items, "colour")] == ["blue", "red"]

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
@@ -29,7 +30,7 @@ from relatum.relations.pairs import (
     strongest,
 )
 from relatum.relations.plan import After, Column, Copies, Table, Together, Topics
-from relatum.relations.source import Half, read_baskets
+from relatum.relations.source import Half, read_baskets, read_vectors
 
 WORDS = ("milk", "saw", "tent", "piano", "ball", "lamp", "rope", "cake", "ink", "oar")
 
@@ -488,3 +489,80 @@ def test_the_builders_say_what_the_folder_lacks(tmp_path: Path) -> None:
         Source.open(tmp_path, {"text": np.ones((2, 3))})
     with pytest.raises(DataError, match="expected a folder"):
         mine("furniture")  # the built-in catalogue is not written to
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"colour,red", "review.csv:2: expected 5 cells"),
+        (b"caf\xe9,red,accept,,", "expected UTF-8 text, got the byte 0xe9"),
+        (b"colour,red,maybe,,", "review.csv:2: expected accept, rename or drop, got 'maybe'"),
+    ],
+)
+def test_a_damaged_review_is_named(shop: Path, tmp_path: Path, line: bytes, words: str) -> None:
+    path = tmp_path / "review.csv"
+    path.write_bytes(b"relation,group,verdict,text,new_text\n" + line + b"\n")
+    with pytest.raises(DataError, match=words):
+        mine(shop, review=path)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pa.array([1.5, None, 3.0]),
+        pa.array([1, None, 3]),
+        pa.array([1000, None, 3000], pa.timestamp("ms")),
+        pa.array([1, None, 3], pa.timestamp("s")),
+    ],
+)
+def test_times_may_be_numbers_or_timestamps(tmp_path: Path, times: pa.Array) -> None:
+    path = tmp_path / "baskets.parquet"
+    pq.write_table(pa.table({"basket": ["b"] * 3, "item": ["x", "y", "z"], "time": times}), path)
+    found = read_baskets(path, {"x": 0, "y": 1, "z": 2})
+    assert found.item.tolist() == [0, 2, 1]  # the unknown time is last
+    assert found.time[:2].round().tolist() in ([1, 3], [2, 3]) and np.isnan(found.time[2])
+
+
+def test_times_in_words_and_damaged_signals_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "baskets.parquet"
+    events = {"basket": ["b"] * 500, "item": [f"i{n}" for n in range(500)], "time": ["noon"] * 500}
+    pq.write_table(pa.table(events), path)
+    with pytest.raises(DataError, match="time: expected seconds since 1970 or timestamps"):
+        read_baskets(path, {})
+    broken = bytearray(path.read_bytes())
+    broken[100:400] = bytes(300)
+    path.write_bytes(broken)
+    with pytest.raises(DataError, match="the signals cannot be read"):
+        read_baskets(path, {})
+
+
+@pytest.mark.parametrize("rows", [[[1.0, 2.0], None], [[1.0], [1.0, 2.0]]])
+def test_vectors_that_do_not_fit_are_named(tmp_path: Path, rows: list) -> None:
+    path = tmp_path / "vectors.parquet"
+    pq.write_table(pa.table({"id": ["a", "b"], "vector": rows}), path)
+    with pytest.raises(DataError, match="the vectors cannot be read"):
+        read_vectors(path, ["a", "b"])
+
+
+def test_a_picture_that_cannot_be_read_is_no_copy(tmp_path: Path) -> None:
+    write_rows(
+        tmp_path, "items", [{"id": str(n), "text": "x", "image": f"{n}.png"} for n in range(4)]
+    )
+    for number in range(4):
+        picture = Image.effect_noise((32, 32), 60 * (number // 3 + 1))
+        Image.linear_gradient("L").save(tmp_path / f"{number}.png")
+        if number == 3:
+            picture.save(tmp_path / f"{number}.png")
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    found = mine(tmp_path, Plan(relations=(Copies(by="image"),), resamples=0))
+    (relation,) = found.relations
+    assert relation.items == 2 and relation.found.endswith(
+        "; 1 pictures cannot be read, see relatum validate"
+    )
+
+
+def test_only_what_is_directed_has_another_end() -> None:
+    with pytest.raises(ConfigError, match="unknown 'inverse'"):
+        Plan(relations=({"build": "column", "column": "a", "inverse": "is in"},))
+    (after,) = Plan(relations=({"build": "after", "inverse": "is what comes before"},)).relations
+    assert isinstance(after, After) and after.inverse == "is what comes before"

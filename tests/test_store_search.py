@@ -191,7 +191,7 @@ def test_a_text_alone_has_probabilities_of_its_own(store: Store, catalogue: Cata
         for hit in store.search(text=item.text, relation=COLOUR, k=3):
             slope, by_reach, offset = lines["text"]["known"][COLOUR]
             asking = store.model.embed([Item("q", item.text)], COLOUR)
-            reach = float(store.model.conditioner.reach(torch.from_numpy(asking)))
+            reach = float(store.model.reach(torch.from_numpy(asking)))
             odds = slope * hit.score + by_reach * reach + offset
             assert hit.probability == pytest.approx(sigmoid(odds), abs=1e-4)
     assert lines["text"]["known"][COLOUR] != lines["both"]["known"][COLOUR]

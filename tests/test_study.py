@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from conftest import Settings
 from relatum.catalogue import Catalogue
 from relatum.cli import app
-from relatum.errors import ConfigError
+from relatum.errors import ConfigError, DataError
 from relatum.rivals.rivals import RATES
 from relatum.study import study
 from relatum.study.measure import KEPT, Cell
@@ -122,6 +122,18 @@ def test_what_a_study_does_not_know_is_said_before_anything_is_trained(
     with pytest.raises(ConfigError, match="name it .--trained-on. for the study 'domain'"):
         study("rivals", str(folder), tmp_path, trained_on="survival")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_catalogue_without_questions_is_said(
+    folder: Path, settings: Settings, cache: Path, tmp_path: Path
+) -> None:
+    small = settings(training__steps=1).model_dump()
+    changes = {f"{a}.{b}": v for a, some in small.items() if isinstance(some, dict)
+               for b, v in some.items() if b != "seed"}  # fmt: skip
+    changes |= {"encoder": small["encoder"], "split.test_items": 0.02}
+    with pytest.raises(DataError, match="none of the test items can be asked about"):
+        study("rivals", str(folder), tmp_path, seeds=1, jobs=1, only=["gate"], settings=changes,
+              cache=cache)  # fmt: skip
 
 
 def test_the_command_hands_on_what_it_is_told(

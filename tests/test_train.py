@@ -17,6 +17,7 @@ from conftest import Settings
 from relatum import Catalogue, Item, Model, train
 from relatum import model as model_room
 from relatum.checkpoint import newest_snapshot
+from relatum.disk import restore_folder
 from relatum.errors import CheckpointError, DataError, RelatumError
 from relatum.loss import Losses
 from relatum.progress import silent
@@ -346,3 +347,25 @@ def test_more_items_take_more_steps_unless_a_number_is_set(
     run = prepare(catalogue, settings(training__steps=3), tmp_path, silent)
     run.items = [run.items[0]] * 4_000
     assert run.steps == 3
+
+
+def test_relation_texts_are_kept_encoded_up_to_a_number(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks a service may type anything, and its memory has an end."""
+    monkeypatch.setattr(model_room, "TEXTS", 5)
+    texts = [f"are of the colour {number}" for number in range(12)]
+    whole = model.relation_parts(texts)
+    assert [*model._texts] == texts[-5:]
+    again = model.relation_parts([texts[0], texts[-1], texts[0]])
+    assert torch.allclose(again.pooled, whole.pooled[[0, -1, 0]], atol=1e-6)
+    assert [*model._texts] == [*texts[-4:], texts[0]]
+
+
+@pytest.mark.parametrize("name", ["run", "run[1]"])
+def test_a_folder_that_a_kill_left_aside_comes_back(tmp_path: Path, name: str) -> None:
+    old = tmp_path / f".{name}.0123abcd.old"
+    old.mkdir()
+    (old / "kept").touch()
+    restore_folder(tmp_path / name)
+    assert (tmp_path / name / "kept").exists() and not old.exists()

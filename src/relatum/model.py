@@ -219,6 +219,12 @@ class Model:
         tokens = self.encode(items) if items else blank_tokens(self.encoder, self.reduction)
         return getattr(self.condition(tokens, relation), modality)[: len(items)].numpy()
 
+    def reach(self, vectors: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+        """Return how much of fused vectors comes of links alone: 0 of a rival's."""
+        if isinstance(self.conditioner, Conditioner):
+            return self.conditioner.reach(vectors)
+        return vectors.new_zeros(vectors.shape[:-1])
+
     def relation_part(self, text: str | None) -> Part | None:
         """Return the encoded text of a relation; each text is encoded once."""
         return None if text is None else self.relation_parts([text])

@@ -39,7 +39,7 @@ Flags = Bool[np.ndarray, "asked found"]
 class Lines:
     """Log-odds by a text's score and reach; `others`, for texts not known, by the score alone.
 
-    Reach is how much of the vector that asks comes of links (`Conditioner.reach`): a source that is
+    Reach is how much of the vector that asks comes of links (`Model.reach`): a source that is
     like none with links of the relation has little of it.
     """
 
@@ -159,7 +159,7 @@ class _Askers:
     ) -> None:
         """Count the scores under a text."""
         asking = model.condition(self.tokens, text).both
-        scores, reach = (asking @ plain.T).numpy(), model.conditioner.reach(asking).numpy()
+        scores, reach = (asking @ plain.T).numpy(), model.reach(asking).numpy()
         self.counted[text] = count_scores(scores, links[self.rows], is_pair[self.rows], reach)
 
     def fit(self) -> Lines | None:

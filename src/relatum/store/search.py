@@ -133,7 +133,7 @@ class Search:
         rows = zip(found["id"].to_pylist(), found["shown"].to_pylist(), strict=True)
         totals = (scores @ asked.weights).tolist()
         lines = None if query.examples else self.calibration.lines(asked.tokens)
-        reach = self.model.conditioner.reach(asked.vectors).tolist()
+        reach = self.model.reach(asked.vectors).tolist()
         for (id, shown), parts, total in zip(rows, scores.tolist(), totals, strict=True):
             odds = lines.probability(query.weights, parts, reach) if lines else None
             if query.min_score is None or (odds or 0.0) >= query.min_score:

@@ -169,7 +169,7 @@ class Store:
         lines = self._calibration.lines(tokens[:1])
         ways = directions(self.relations)
         asked = self.model.condition_many(tokens[:1], [way.text for way in ways])
-        reaches = self.model.conditioner.reach(asked[:, 0]).tolist()
+        reaches = self.model.reach(asked[:, 0]).tolist()
         scores = (asked[:, 0] @ wanted).tolist()
         for known, score, reach in zip(ways, scores, reaches, strict=True):
             chance = lines.probability({known.text: 1.0}, [score], [reach]) if lines else None
