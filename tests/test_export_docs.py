@@ -31,8 +31,8 @@ def test_the_guide_runs(
     Path("shop").symlink_to(folder)
     quick = settings(training__steps=2, training__validate_every=2)
     train(catalogue, quick, "runs/furniture", cache=cache)
-    Path("runs/report").mkdir()
-    Path("runs/report/report.json").write_text(json.dumps(REPORT))
+    Path("runs/furniture/report").mkdir()
+    Path("runs/furniture/report/report.json").write_text(json.dumps(REPORT))
     shapes: list[str] = []
     for language, code in re.findall(r"```(\w+)\n(.*?)```", PAGE, flags=re.DOTALL):
         if language == "python":

@@ -42,6 +42,21 @@ def write_category(folder: Path) -> None:
     lines(folder / "Office_Products.json.gz", reviews)
 
 
+def write_shop(folder: Path) -> None:
+    """Write a table of forty products of two brands with pictures, and two hundred orders."""
+    (folder / "photos").mkdir()
+    for colour in COLOURS:
+        (folder / f"photos/{colour}.png").write_bytes(picture(colour))
+    rows = ["sku,title,description,file,brand"]
+    rows += [
+        f's{k},Lamp {k},"A thing, {COLOURS[k % 4]}.",{COLOURS[k % 4]}.png,{("Acme", "Bell")[k % 2]}'
+        for k in range(40)
+    ]
+    (folder / "shop.csv").write_text("\n".join(rows))
+    orders = [f"o{k},s{(k + 4 * step) % 40}" for k in range(200) for step in range(3)]
+    (folder / "orders.csv").write_text("\n".join(["order_id,item", *orders]))
+
+
 def test_the_guide_runs(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -50,11 +65,18 @@ def test_the_guide_runs(
 ) -> None:
     """Only training gets more settings, so that it takes a second."""
     write_category(tmp_path / "raw")
+    write_shop(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RELATUM_CACHE", str(tmp_path / "cache"))
-    (block,) = re.findall(r"```sh\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
-    shown = ""
-    for line in block.strip().splitlines():
+    blocks = re.findall(r"```sh\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
+    own = blocks.pop()
+    code, shown, err = run(capsys, *shlex.split(own.replace("\\\n", ""))[1:])
+    assert code == 0, (shown, err)
+    shop = Catalogue.load("shop")
+    assert [item.metadata["brand"] for item in shop.items] == ["Acme", "Bell"] * 20
+    assert all(item.image for item in shop.items) and shop.items[0].text == "Lamp 0. A thing, red."
+    assert {"brand", "baskets"} <= {relation.id for relation in shop.relations}
+    for line in "".join(blocks).strip().splitlines():
         program, *words = shlex.split(line)
         assert program == "relatum"
         if words[0] == "train":

@@ -79,7 +79,7 @@ class ModelConfig(_Settings):
     words_weight: float = Field(
         default=0.4,
         ge=0,
-        description="how much that counts for a wholly new text, times its mark, 3 at most",
+        description="weight of the encoder's cosine under a wholly new text, times its mark",
     )
     traits: float = Field(
         default=0.03, ge=0, description="how much groups' texts tell of a new text like them"
