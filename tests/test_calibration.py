@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from relatum.errors import StoreError
-from relatum.store.calibration import Line, Lines, count_scores, fit_line, ratio_of_spreads, sigmoid
+from relatum.store.calibration import Line, Lines, count_scores, fit_line, ratio_of_spreads
 
 COMMON = (15.0, 0.0, -7.0)
 
@@ -61,9 +62,9 @@ def test_items_with_many_links_count_as_much_as_those_with_few() -> None:
     links[0, :500] = True
     whole, by_rank = (fit_line(of(scores, links)) for of in (plain, counted))
     assert whole and by_rank
-    assert sigmoid(sum(whole)) == pytest.approx(500 / 509, abs=0.01)
+    assert expit(sum(whole)) == pytest.approx(500 / 509, abs=0.01)
     near = sum(1 / rank for rank in range(1, 501))
-    assert sigmoid(sum(by_rank)) == pytest.approx(near / (near + 9), abs=0.01)
+    assert expit(sum(by_rank)) == pytest.approx(near / (near + 9), abs=0.01)
 
 
 def test_three_links_that_chance_put_low_do_not_make_it_level() -> None:
@@ -72,7 +73,7 @@ def test_three_links_that_chance_put_low_do_not_make_it_level() -> None:
     alone, drawn_in = (fit_line(plain(scores, links), one) for one in (None, COMMON))
     assert alone and drawn_in
     assert alone[0] < 1 < 3 < drawn_in[0] < COMMON[0]
-    expected = [sigmoid(drawn_in[0] * score + drawn_in[2]) for score in scores.tolist()]
+    expected = [expit(drawn_in[0] * score + drawn_in[2]) for score in scores.tolist()]
     assert sum(expected) == pytest.approx(3, rel=0.01)  # as many as there are
 
 
@@ -85,7 +86,7 @@ def test_where_all_pairs_are_alike_there_is_no_line(is_linked: bool) -> None:
 def test_a_falling_line_is_made_level() -> None:
     counts = counted(*drawn(50, (-9.0, 0.0, -2.0)))
     found, share = fit_line(counts, COMMON), counts[3].sum() / counts[2].sum()
-    assert found and found[0] == 0.0 and sigmoid(found[2]) == pytest.approx(share)
+    assert found and found[0] == 0.0 and expit(found[2]) == pytest.approx(share)
 
 
 def test_scores_that_are_no_numbers_are_refused() -> None:
@@ -111,8 +112,8 @@ def test_sources_without_links_are_told_by_their_reach() -> None:
     blind = fit_line(counts * [[1], [0], [1], [1]])
     line = fit_line(counts)
     assert blind and line and blind[1] == 0 < line[1]
-    near = [sigmoid(line[0] * 0.6 + line[1] * one + line[2]) for one in (0.1, 0.4)]
-    assert near[0] < 0.05 < sigmoid(blind[0] * 0.6 + blind[2]) < near[1]
+    near = [expit(line[0] * 0.6 + line[1] * one + line[2]) for one in (0.1, 0.4)]
+    assert near[0] < 0.05 < expit(blind[0] * 0.6 + blind[2]) < near[1]
     ratio = ratio_of_spreads(counts)
     assert ratio == pytest.approx(scores.std() / reach.std(), rel=0.4)  # the first weigh most
     few = count_scores(scores[38:42], links[38:42], np.ones_like(links[:4]), reach[38:42])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.special import expit
 from torch import Tensor
 
 from conftest import COLOURS, Settings
@@ -23,7 +24,6 @@ from relatum.catalogue import directions
 from relatum.encoders import Raw
 from relatum.errors import RelatumError, StoreError
 from relatum.store import Hit, Query, Store, build, explain, search
-from relatum.store.calibration import sigmoid
 
 COLOUR, SHAPE = "are of the same colour", "have the same shape"
 
@@ -193,7 +193,7 @@ def test_a_text_alone_has_probabilities_of_its_own(store: Store, catalogue: Cata
             asking = store.model.embed([Item("q", item.text)], COLOUR)
             reach = float(store.model.reach(torch.from_numpy(asking)))
             odds = slope * hit.score + by_reach * reach + offset
-            assert hit.probability == pytest.approx(sigmoid(odds), abs=1e-4)
+            assert hit.probability == pytest.approx(expit(odds), abs=1e-4)
     assert lines["text"]["known"][COLOUR] != lines["both"]["known"][COLOUR]
 
 

@@ -139,6 +139,19 @@ def read_image(item: Item) -> Image.Image:
     return _on_white(picture)
 
 
+def thumbnail(item: Item, side: int, *, quality: int = 80) -> bytes | None:
+    """Return an item's picture as WebP of at most `side` pixels a side; None where it has none.
+
+    Raises `DataError` for a picture that cannot be read.
+    """
+    if item.image is None:
+        return None
+    picture, file = read_image(item), io.BytesIO()
+    picture.thumbnail((side, side))
+    picture.save(file, "WEBP", quality=quality)
+    return file.getvalue()
+
+
 def _upright(picture: Image.Image) -> Image.Image:
     """Turn a photo as its camera says."""
     told = picture.getexif().get(ExifTags.Base.Orientation)

@@ -5,8 +5,6 @@ Out: a `Quickstart`: where things are, and the neighbours as a page and for the 
 This room does not know how any of the steps is done.
 """
 
-import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -26,8 +24,9 @@ from relatum.config import Config
 from relatum.disk import write_file
 from relatum.errors import StoreError
 from relatum.evaluate import evaluate
-from relatum.items import Item, read_image
+from relatum.items import Item, thumbnail
 from relatum.model import Model
+from relatum.page import inline
 from relatum.progress import Report, silent
 from relatum.scores import compare
 from relatum.store import Hit, Store
@@ -40,11 +39,10 @@ PICTURE = 320  # pixels of the asked item's picture
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What was found under one relation, and which of it the catalogue links to the item."""
+    """What was found under one relation."""
 
     relation: str
     hits: tuple[Hit, ...]
-    linked: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def quickstart(
     outcome.save(output)
     store = _open_store(model, data, output / "store", cache, report)
     item, asked = choose_item(model, data, cache=cache)
-    found = tuple(_search(store, data, item, direction) for direction in asked)
+    found = tuple(_search(store, item, direction) for direction in asked)
     done = Quickstart(
         model=output / "model",
         store=output / "store",
@@ -172,12 +170,10 @@ def _telling(
     return len(set(shown[linked_too].tolist())), len(set(shown.ravel().tolist()))
 
 
-def _search(store: Store, catalogue: Catalogue, item: Item, direction: Direction) -> Neighbours:
-    rows = {one.id: row for row, one in enumerate(catalogue.items)}
-    links = as_asked(linked(catalogue, direction.relation, rows), direction).toarray()
-    hits = store.search(item=item.id, relation=direction.text, k=HITS)
-    right = frozenset(hit.id for hit in hits if links[rows[item.id], rows[hit.id]] > 0)
-    return Neighbours(direction.text, tuple(hits), right)
+def _search(store: Store, item: Item, direction: Direction) -> Neighbours:
+    return Neighbours(
+        direction.text, tuple(store.search(item=item.id, relation=direction.text, k=HITS))
+    )
 
 
 def render_terminal(item: Item, found: Sequence[Neighbours]) -> RenderableType:
@@ -198,7 +194,7 @@ def _cell(one: Neighbours, rank: int) -> Text:
     if rank >= len(one.hits):
         return Text("")
     hit = one.hits[rank]
-    mark = ("✓ ", "bold green") if hit.id in one.linked else "  "
+    mark = ("✓ ", "bold green") if hit.is_linked else "  "
     return Text.assemble(mark, (f"{hit.score:.2f} ", "dim"), _name(hit))
 
 
@@ -210,10 +206,11 @@ def render_page(done: Quickstart, store: Store) -> str:
         _column(one, {item.id: item for item in store.items([hit.id for hit in one.hits])})
         for one in done.found
     )
+    large = thumbnail(done.item, PICTURE, quality=88)
     return Template(template).substitute(
         name=name,
         text="" if text == name else text,
-        picture=_picture(_large(done.item), f"The item asked about: {_name(done.item)}"),
+        picture=_picture(large, f"The item asked about: {_name(done.item)}"),
         relations=len(done.found),
         untrained="The model was not trained on this item. " if _is_test(store.model, done) else "",
         catalogue=escape(store.catalogue),
@@ -229,19 +226,19 @@ def _is_test(model: Model, done: Quickstart) -> bool:
 
 
 def _column(one: Neighbours, items: Mapping[str, Item]) -> str:
-    hits = "\n".join(_card(hit, items[hit.id], hit.id in one.linked) for hit in one.hits)
-    right = f"{len(one.linked)} of {len(one.hits)} linked"
+    hits = "\n".join(_card(hit, items[hit.id]) for hit in one.hits)
+    right = f"{sum(hit.is_linked or False for hit in one.hits)} of {len(one.hits)} linked"
     return (
         f"<section><h2><small>under</small> “{escape(one.relation)}”</h2>"
         f'<p class="right">{right}</p>\n<ol>\n{hits}\n</ol></section>'
     )
 
 
-def _card(hit: Hit, item: Item, is_linked: bool) -> str:
-    mark = '<span class="mark" role="img" aria-label="linked">✓</span>' if is_linked else ""
+def _card(hit: Hit, item: Item) -> str:
+    mark = '<span class="mark" role="img" aria-label="linked">✓</span>' if hit.is_linked else ""
     picture = _picture(item.image if isinstance(item.image, bytes) else None, _name(hit))
     return (
-        f"<li{' class=linked' if is_linked else ''}>{picture}{mark}"
+        f"<li{' class=linked' if hit.is_linked else ''}>{picture}{mark}"
         f'<span class="name">{escape(_name(hit))}</span>'
         f'<span class="score">{hit.score:.2f}</span></li>'
     )
@@ -251,17 +248,7 @@ def _picture(data: bytes | None, alt: str) -> str:
     """Return an `img` with the picture in it, or a box that says there is none."""
     if data is None:
         return '<span class="none">no picture</span>'
-    code = base64.b64encode(data).decode()
-    return f'<img src="data:image/webp;base64,{code}" alt="{escape(alt)}">'
-
-
-def _large(item: Item) -> bytes | None:
-    if item.image is None:
-        return None
-    picture, file = read_image(item), io.BytesIO()
-    picture.thumbnail((PICTURE, PICTURE))
-    picture.save(file, "WEBP", quality=88)
-    return file.getvalue()
+    return inline(data, alt)
 
 
 def _name(thing: Item | Hit) -> str:

@@ -77,6 +77,12 @@ class Tokens:
         """Return some items, in the order asked."""
         return Tokens(self.image[rows], self.text[rows])
 
+    @staticmethod
+    def join(parts: "Sequence[Tokens]") -> "Tokens":
+        """Join items."""
+        images, texts = [one.image for one in parts], [one.text for one in parts]
+        return Tokens(Part.join(images), Part.join(texts))
+
     def only(self, side: Literal["image", "text"]) -> "Tokens":
         """Return the items as if they had nothing but their images, or their texts."""
         if side == "image":

@@ -5,15 +5,13 @@ Out: a page without anything loaded from elsewhere, light or dark as the reader'
 This file does not know what the numbers mean.
 """
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from relatum.errors import DataError
-from relatum.items import Item, read_image
-from relatum.page import frame
+from relatum.items import Item, thumbnail
+from relatum.page import frame, inline, markdown_table
 
 SIZE = 96  # pixels of a thumbnail
 STYLE = """
@@ -49,9 +47,8 @@ def markdown(title: str, headline: str, tables: Sequence[Table]) -> str:
     """Return the same as Markdown, items by their ids."""
     parts = [f"# {title}", headline]
     for table in tables:
-        lines = [table.head, ("---",) * len(table.head), *table.rows]
-        rows = "\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines)
-        parts += [f"## {table.title}", table.about, rows]
+        rows = [[_plain(cell) for cell in line] for line in table.rows]
+        parts += [f"## {table.title}", table.about, markdown_table(table.head, rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -98,14 +95,8 @@ def _figure(item: Item) -> str:
 
 
 def _thumbnail(item: Item) -> str:
-    nothing = '<div class="none"></div>'
-    if item.image is None:
-        return nothing
     try:
-        picture, file = read_image(item), io.BytesIO()
+        data = thumbnail(item, SIZE, quality=70)
     except DataError:
-        return nothing  # a page about what is wrong shows the rest
-    picture.thumbnail((SIZE, SIZE))
-    picture.save(file, "WEBP", quality=70)
-    code = base64.b64encode(file.getvalue()).decode()
-    return f'<img src="data:image/webp;base64,{code}" alt="">'
+        data = None  # a page about what is wrong shows the rest
+    return inline(data) if data else '<div class="none"></div>'

@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 from relatum.catalogue.catalogue import Catalogue
+from relatum.catalogue.copies import joined
 from relatum.config import SplitConfig
 from relatum.errors import ConfigError
 from relatum.items import Item, image_key
@@ -89,22 +92,13 @@ def _relations_held_out(catalogue: Catalogue, config: SplitConfig) -> tuple[str,
 
 def _clusters(items: Sequence[Item]) -> list[list[str]]:
     """Join items that share a picture or a text up to its digits, directly or through others."""
-    leader: dict[str, str] = {item.id: item.id for item in items}
-
-    def find(name: str) -> str:
-        while leader[name] != name:
-            leader[name] = leader[leader[name]]
-            name = leader[name]
-        return name
-
-    first: dict[str, str] = {}
-    for item in items:
-        for key in _likeness(item):
-            leader[find(item.id)] = find(first.setdefault(key, item.id))
-    clusters: dict[str, list[str]] = {}
-    for item in items:
-        clusters.setdefault(find(item.id), []).append(item.id)
-    return list(clusters.values())
+    first: dict[str, int] = {}
+    keys = [(key, row) for row, item in enumerate(items) for key in _likeness(item)]
+    pairs = [(first.setdefault(key, row), row) for key, row in keys]
+    together = joined(np.array(pairs, dtype=np.int64).reshape(-1, 2), len(items))
+    alone = {*range(len(items))} - {row for rows in together for row in rows}
+    clusters = sorted([*together, *([row] for row in alone)])
+    return [[items[row].id for row in rows] for rows in clusters]
 
 
 def _likeness(item: Item) -> list[str]:

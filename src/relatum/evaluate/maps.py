@@ -64,7 +64,7 @@ def _choose(items: Sequence[Item], sides: Sequence[Sequence[Group]]) -> list[Ite
     cells: dict[tuple[int, ...], list[Item]] = {}
     for item in items:
         cells.setdefault(tuple(_group_of(item, groups) for groups in sides), []).append(item)
-    order = sorted(cells, key=lambda cell: (sum(group < 0 for group in cell), cell))
+    order = sorted(cells)
     queue = [
         (sum(group < 0 for group in cell), turn, item)
         for cell in order

@@ -14,6 +14,7 @@ from pathlib import Path
 from relatum.disk import write_file
 from relatum.evaluate.page import Table, page
 from relatum.evaluate.summary import BY_RELATION, FEW, Number, Section
+from relatum.page import markdown_table
 
 TITLES = {
     "hit@5": "Hit@5",
@@ -77,7 +78,7 @@ class Report:
         for section in self.sections:
             parts += [f"## {section.title}", section.about]
             for table in tables(section):
-                parts += [f"### {table.title}", table.about, _markdown_table(table)]
+                parts += [f"### {table.title}", table.about, markdown_table(table.head, table.rows)]
         parts += ["## What to keep in mind", "\n".join(f"- {note}" for note in self.notes)]
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -172,12 +173,6 @@ def _relation_table(section: Section) -> Table:
         f"There is no interval for fewer than {FEW} queries."
     )
     return Table("By direction", about, head, rows, labels=2)
-
-
-def _markdown_table(table: Table) -> str:
-    lines = [table.head, ["---"] * len(table.head), *table.rows]
-    clean = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in clean)
 
 
 def _plain(value: object) -> object:

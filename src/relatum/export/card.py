@@ -13,6 +13,7 @@ from relatum.evaluate.baselines import FROZEN
 from relatum.evaluate.report import TITLES, show
 from relatum.evaluate.summary import Number
 from relatum.model import Model
+from relatum.page import markdown_table
 
 TEMPLATE = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
 
@@ -29,7 +30,7 @@ def card(model: Model, report: str | Path | None = None, licence: str = "unknown
         model=model,
         encoder=encoder.name if encoder.is_dir() else model.config.encoder,
         asked=json.dumps(rows[1][1] if rows[1:] else "belong together", ensure_ascii=False),
-        relations=_table(rows),
+        relations=markdown_table(rows[0], rows[1:]),
         catalogue=facts["catalogue"],
         sizes=", ".join(f"{len(getattr(split, side)):,} {side}" for side in sides) or "unknown",
         evaluation=_evaluation(facts) if report else "Not evaluated: no report was given.",
@@ -54,9 +55,5 @@ def _evaluation(facts: dict[str, Any]) -> str:
         if row["way"] != "both" and row["method"] not in FROZEN.values():
             continue
         rows.append([row["method"], *(show(m, Number(**row["numbers"][m])) for m in TITLES)])
-    return f"{facts['headline']}\n\nIn %, MRR aside, with 95 % intervals:\n\n{_table(rows)}"
-
-
-def _table(rows: list[list[str]]) -> str:
-    head, *body = (f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
-    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+    table = markdown_table(rows[0], rows[1:])
+    return f"{facts['headline']}\n\nIn %, MRR aside, with 95 % intervals:\n\n{table}"

@@ -61,11 +61,7 @@ def word_basis(model: Model, texts: Sequence[str | None]) -> Contestant:
     """
     counts = Counter(w for text in texts for w in set(re.findall(r"[^\W\d_]{3,}", text or "")))
     words = sorted(word for word, count in counts.items() if count > 1)[:5000] or ["thing"]
-    parts = [
-        encode_texts(words[start : start + 64], model.encoder, model.reduction)
-        for start in range(0, len(words), 64)
-    ]
-    basis = functional.normalize(torch.cat([part.pooled.float() for part in parts]), dim=-1)
+    basis = functional.normalize(encode_texts(words, model.encoder, model.reduction).pooled, dim=-1)
 
     def change(text: Tensor, asked: Participants, direction: Direction | None) -> Tensor:
         if direction is None:

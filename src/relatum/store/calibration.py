@@ -59,7 +59,7 @@ class Lines:
                 line = self.known.get(text or "", self.others)
                 total += weight
                 odds += weight * (line[0] * ends[0] + line[1] * ends[1] + line[2])
-        return sigmoid(odds / total) if total else None
+        return float(expit(odds / total)) if total else None
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,6 @@ class Calibration:
         return self.kinds.get(
             "both" if has_image and has_text else "image" if has_image else "text"
         )
-
-
-def sigmoid(log_odds: float) -> float:
-    """Return the probability of log-odds.
-
-    >>> sigmoid(0.0)
-    0.5
-    """
-    return 1 / (1 + math.exp(-max(min(log_odds, 500.0), -500.0)))
 
 
 def calibrate(

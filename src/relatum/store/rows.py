@@ -5,7 +5,6 @@ Out: Arrow rows with a vector each; the tokens of rows, so that a stored item ca
 This file does not know how rows are searched.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from relatum.batch import Part, Tokens
-from relatum.items import Item, read_image
+from relatum.items import Item, thumbnail
 from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.store.columns import Columns, show
@@ -49,7 +48,7 @@ def make_rows(
     ours = {
         "id": pa.array([item.id for item in items], pa.string()),
         "text": pa.array([item.text for item in items], pa.string()),
-        "thumbnail": pa.array([_thumbnail(item) for item in items], pa.binary()),
+        "thumbnail": pa.array([thumbnail(item, SIDE, quality=82) for item in items], pa.binary()),
         **encoded,
         "groups": pa.array([groups for groups, _ in known], strings),
         "links": pa.array([lines for _, lines in known], strings),
@@ -116,12 +115,3 @@ def _small(part: Part) -> pa.Array:
     small = part.tokens.float().to(SMALL).view(torch.uint8)
     rows = [tokens[mask].numpy().tobytes() for tokens, mask in zip(small, part.mask, strict=True)]
     return pa.array(rows, pa.binary())
-
-
-def _thumbnail(item: Item) -> bytes | None:
-    if item.image is None:
-        return None
-    picture, file = read_image(item), io.BytesIO()
-    picture.thumbnail((SIDE, SIDE))
-    picture.save(file, "WEBP", quality=82)
-    return file.getvalue()

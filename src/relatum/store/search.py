@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from relatum.batch import Part, Tokens
+from relatum.batch import Tokens
 from relatum.errors import RelatumError, StoreError
 from relatum.examples import gains
 from relatum.model import Model
@@ -70,7 +70,8 @@ class Search:
         texts = list(dict.fromkeys(text for one in asked for text in one.query.weights))
         if not texts:
             return
-        tokens, known = _join([one.tokens for one in asked]), [text for text in texts if text]
+        tokens = Tokens.join([one.tokens.float() for one in asked])
+        known = [text for text in texts if text]
         found = self.model.condition_many(tokens, known)
         vectors: dict[str | None, Tensor] = {**dict(zip(known, found, strict=True))}
         if None in texts:
@@ -160,9 +161,3 @@ class Search:
             met = there.attribution(self.model.condition(there.tokens, None).both @ asked.probe)
             explained.append(replace(hit, explanation=Explanation(seen, met)))
         return explained + hits[EXPLAINED:]
-
-
-def _join(tokens: Sequence[Tokens]) -> Tokens:
-    floats = [one.float() for one in tokens]
-    parts = [[one.image for one in floats], [one.text for one in floats]]
-    return Tokens(Part.join(parts[0]), Part.join(parts[1]))

@@ -59,9 +59,9 @@ class Asked:
 
     def is_hit(self, id: str, shown: str) -> bool:
         """Tell whether a row is another item than the source, and not to be left out."""
-        groups = json.loads(shown)["groups"] or ()
-        is_left_out = self.query.exclude_linked and self.is_tied(id, groups)
-        return id != self.query.item and not is_left_out
+        if id == self.query.item or not self.query.exclude_linked:
+            return id != self.query.item
+        return not self.is_tied(id, json.loads(shown)["groups"] or ())
 
     def is_tied(self, id: str, groups: Iterable[str]) -> bool:
         """Tell whether the catalogue links an item of some groups to the source."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relatum.metrics import bootstrap, macro_mean
+from relatum.page import markdown_table
 from relatum.study.measure import KEPT, Cell
 
 TITLES = {
@@ -70,7 +71,7 @@ class Table:
             [row.method, *(_difference(row.behind.get(name)) for name in KEPT)]
             for row in [*self.best, *self.rows[1:]]
         ]
-        parts.append(_table(head, lines))
+        parts.append(markdown_table(head, lines))
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def _numbers(self, names: Sequence[str]) -> str:
@@ -80,7 +81,7 @@ class Table:
             [row.method, str(row.seeds), *(_number(name, row.numbers.get(name)) for name in names)]
             for row in rows
         ]
-        return _table(head, lines) if names else ""
+        return markdown_table(head, lines) if names else ""
 
 
 def tabulate(kind: str, catalogue: str, cells: Sequence[Cell]) -> Table:
@@ -153,11 +154,6 @@ def _behind(reference: Sequence[Cell], cells: Sequence[Cell], metric: str) -> Di
     mean, total = macro_mean(groups), macro_mean(mine)
     ratio = total / (total - mean) - 1 if total != mean else float("inf")
     return Difference(mean, *bootstrap(groups), ratio)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _number(name: str, number: Number | None) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor
 
-from relatum.batch import Ask, Part, Tokens
+from relatum.batch import Ask, Tokens
 from relatum.closed import unit
 from relatum.conditioner import Conditioner
 from relatum.progress import Report
@@ -114,5 +114,4 @@ def _tokens(run: Run, step: int) -> Tokens:
         tuned_now(run, [run.items[row] for row in some], run.tokens[some].float())
         for some in rows.split(size)
     ]
-    joined = Tokens(Part.join([one.image for one in parts]), Part.join([one.text for one in parts]))
-    return joined.cpu()
+    return Tokens.join(parts).cpu()

@@ -74,8 +74,7 @@ def forward_twice(forward: Forward, parts: list[slice]) -> tuple[Tokens, Back]:
     one part's graph, and the gradients are those of the whole. `forward` must give the same twice.
     """
     with torch.no_grad():
-        made = [forward(part) for part in parts]
-        tokens = Tokens(Part.join([t.image for t in made]), Part.join([t.text for t in made]))
+        tokens = Tokens.join([forward(part) for part in parts])
     leaves = [leaf.requires_grad_() for leaf in _numbers(tokens)]
 
     def back() -> None:
