@@ -564,10 +564,22 @@ def test_a_query_of_wrong_kinds_is_refused_in_words() -> None:
         "text='x', explain='no'": "explain: expected True or False, got str",
         "image=5": "image: expected a path, bytes or a PIL image, got int",
     }
-    lines = ["from relatum import Item", "from relatum.errors import StoreError"]
+    wrong = {f"Query({call})": words for call, words in wrong.items()} | {
+        "train('cat')": "catalogue: expected Catalogue, got str; Catalogue.load reads a folder",
+        "train(cat, {'steps': 3})": "config: expected Config, got dict; Config(seed=3)",
+        "evaluate('runs/cat', cat)": "model: expected Model, got str; Model.load reads a folder",
+        "Store.build('runs/cat', cat, 'store')": "model: expected Model, got str",
+        "several('cat')": "items: expected Item, got str; make one: Item(",
+        "several(None)": "items: expected Iterable, got NoneType; give a list of them",
+    }
+    lines = ["from relatum import Catalogue, Item, Store, evaluate, train"]
+    lines += ["from relatum.items import several", "from relatum.errors import StoreError"]
+    lines += ["cat = Catalogue.load('furniture', pictures=False)"]
     lines += ["from relatum.store import Query", "hash(Item('a', 'x', metadata={'tags': ['b']}))"]
+    lines += ["lamp = Item('a', 'x')", "assert several(lamp) == several(iter([lamp])) == [lamp]"]
     for call in wrong:
-        lines += ["try:", f"    Query({call})", "except StoreError as error:", "    print(error)"]
+        lines += ["try:", f"    {call}"]
+        lines += ["except (StoreError, TypeError) as error:", "    print(error)"]
     run = subprocess.run(
         [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=120
     )

@@ -2,6 +2,7 @@
 
 In: what was expected, what came, where, and what to do.
 Out: an exception whose text is that line; the command line prints it and exits with 2.
+Wrong kinds of arguments are Python's `TypeError`, with a line of the same form.
 This room knows nothing of the others.
 """
 
@@ -48,3 +49,15 @@ class MissingItemError(StoreError):
 
 class TableError(StoreError):
     """Files of a store that cannot be read or written: no search of it can be answered."""
+
+
+def expect(value: object, kind: type, name: str, how: str) -> None:
+    """Refuse an argument of another kind: `TypeError` with how to get one of the right kind.
+
+    >>> expect("cat", list, "items", "put it in a list")
+    Traceback (most recent call last):
+    TypeError: items: expected list, got str; put it in a list
+    """
+    if not isinstance(value, kind):
+        what = f"{name}: expected {kind.__name__}, got {type(value).__name__}; {how}"
+        raise TypeError(what)

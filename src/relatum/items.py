@@ -8,14 +8,14 @@ This room does not know where items come from nor who encodes them.
 import hashlib
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from relatum.errors import DataError
+from relatum.errors import DataError, expect
 
 MAX_PIXELS = 64_000_000  # a decoded picture of 192 MB; larger ones are refused before decoding
 FORMATS = {"PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"}
@@ -67,6 +67,17 @@ class Item:
             raise DataError(
                 f"item {self.id!r} has an empty text and no image", fix="give it one of the two"
             )
+
+
+def several(items: "Item | Sequence[Item]") -> "Sequence[Item]":
+    """Take one item for a list of it; `TypeError` for what are no items."""
+    if isinstance(items, Item):
+        return [items]
+    expect(items, Iterable, "items", "give a list of them")
+    items = items if isinstance(items, Sequence) else list(items)
+    for item in items:
+        expect(item, Item, "items", 'make one: Item("1", "a desk lamp", "lamp.jpg")')
+    return items
 
 
 def clean(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds

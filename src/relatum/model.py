@@ -40,7 +40,7 @@ from relatum.encoders import (
 )
 from relatum.encoders.tuning import begin_tuning, fill_tuned, tuned_tensors
 from relatum.errors import CheckpointError, DataError
-from relatum.items import Item
+from relatum.items import Item, several
 from relatum.progress import Report, silent
 
 TUNED = {"full": "encoder.safetensors", "lora": "adapter.safetensors"}
@@ -153,14 +153,16 @@ class Model:
         self, items: Sequence[Item], *, cache: Path | None = None, report: Report = silent
     ) -> Tokens:
         """Return the items' tokens, from the cache where it has them; `DataError` if one is bad."""
-        return encode_items(items, self.encoder, self.reduction, cache=cache, report=report)
+        return encode_items(
+            several(items), self.encoder, self.reduction, cache=cache, report=report
+        )
 
     def view(
         self, items: Sequence[Item], *, cache: Path | None = None, report: Report = silent
     ) -> CachedTokens:
         """Encode as `encode` does, but read only the rows asked for, and what is looked at."""
         lean = isinstance(self.conditioner, Conditioner) and self.config.model.beta == 1
-        of = items, self.encoder, self.reduction
+        of = several(items), self.encoder, self.reduction
         return cache_items(*of, lean=lean, cache=cache, report=report)
 
     @torch.no_grad()
@@ -216,6 +218,7 @@ class Model:
         """
         if modality not in ("image", "text", "both"):
             raise ValueError(f"modality must be 'image', 'text' or 'both', got {modality!r}")
+        items = several(items)
         tokens = self.encode(items) if items else blank_tokens(self.encoder, self.reduction)
         return getattr(self.condition(tokens, relation), modality)[: len(items)].numpy()
 

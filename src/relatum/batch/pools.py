@@ -120,9 +120,7 @@ def _group_asks(
 ) -> list[Ask]:
     asks: list[Ask] = []
     for group in catalogue.groups:
-        if group.relation != relation.id or group.text is None:
-            continue
-        if f"{relation.id}/{group.id}" in held_out:
+        if group.relation != relation.id or group.text is None or group.name in held_out:
             continue
         if sum(name in rows for name in group.items) >= MIN_GROUP:
             asks.append(Ask(group.text, group.text, clique(group, rows)))

@@ -43,6 +43,11 @@ class Group:
     items: tuple[str, ...]
     text: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Return what tells it from all other groups."""
+        return f"{self.relation}/{self.id}"
+
 
 @dataclass(frozen=True)
 class Link:
@@ -52,6 +57,9 @@ class Link:
     relation: str
     target: str
     weight: float = 1.0
+
+
+READ = "Catalogue.load reads a folder"
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def linked(
     targets = [np.array([rows[link.target] for link in links], dtype=np.int64)]
     weights = [np.array([link.weight for link in links], dtype=np.float32)]
     for group in catalogue.groups:
-        if group.relation == relation and f"{relation}/{group.id}" not in without_groups:
+        if group.relation == relation and group.name not in without_groups:
             one, other = _pairs(group, rows)
             sources.append(one)
             targets.append(other)

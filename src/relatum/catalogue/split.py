@@ -56,7 +56,7 @@ def split_catalogue(catalogue: Catalogue, config: SplitConfig) -> Split:
     for ids in clusters:
         side = next((s for s, part in shares.items() if len(sides[s]) < part * count), "train")
         sides[side] += ids
-    groups = [f"{group.relation}/{group.id}" for group in catalogue.groups if group.text]
+    groups = [group.name for group in catalogue.groups if group.text]
     groups.sort(key=lambda name: _draw(config.seed, name))
     return Split(
         train=_in_order(catalogue, sides["train"]),

@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
-from relatum.evaluate.summary import Number, RelationRow, Section
+from relatum.evaluate.summary import FEW, Number, RelationRow, Section
 
 INK = "#010203"  # becomes currentColor: black on a light page, white on a dark one
 STYLE: dict[Any, Any] = {  # Any: matplotlib names every key in a type of its own
@@ -76,7 +76,7 @@ def _draw_panel(axes: Axes, rows: Sequence[RelationRow], methods: list[str], met
         values = [100 * number.value for number in numbers]
         heights = np.arange(len(rows)) + 0.4 - height * (place + 0.5)
         axes.barh(heights, values, height * 0.92, color=BARS[name], label=name)
-        whiskers = _whiskers(numbers)
+        whiskers = _whiskers(numbers) * [row.queries >= FEW for row in rows]
         axes.errorbar(values, heights, xerr=whiskers, fmt="none", ecolor=INK, elinewidth=1.0)
     axes.set_xlim(0, 100)
     axes.set_ylim(-0.55, len(rows) - 0.45)

@@ -72,18 +72,18 @@ def _group_questions(
     sizes = {
         group: sum(name in known for name in group.items)
         for group in catalogue.groups
-        if f"{group.relation}/{group.id}" in names and group.text
+        if group.name in names and group.text
     }
     groups = sorted((g for g in sizes if sizes[g] > 1), key=lambda g: -sizes[g])[:GROUPS]
     if not groups:
         return []
-    relations = {_name(group): group for group in groups}
+    relations = {group.name: group for group in groups}
     plain = _without_labels(catalogue)
     larger = replace(
         catalogue,
         # a text without the words of the group's own, so that these are found to leak
         relations=(*catalogue.relations, *(Relation(name, plain[name]) for name in relations)),
-        groups=(*catalogue.groups, *(replace(g, relation=_name(g)) for g in groups)),
+        groups=(*catalogue.groups, *(replace(g, relation=g.name) for g in groups)),
     )
     found = build_questions(larger, ids, seed=seed, relations=list(relations))
     return [_by_own_text(asked, relations[asked.direction.relation]) for asked in found]
@@ -93,7 +93,7 @@ def _without_labels(catalogue: Catalogue) -> dict[str, str]:
     """Return by group its relation's text and its own, without the words that name it."""
     found: dict[str, str] = {}
     for relation in catalogue.relations:
-        texts = {_name(g): g.text for g in catalogue.groups if g.relation == relation.id and g.text}
+        texts = {g.name: g.text for g in catalogue.groups if g.relation == relation.id and g.text}
         named = labels(relation.text, texts.values())
         found |= {
             name: f"{relation.text} {without(text, named[text])}" for name, text in texts.items()
@@ -103,8 +103,4 @@ def _without_labels(catalogue: Catalogue) -> dict[str, str]:
 
 def _by_own_text(asked: Questions, group: Group) -> Questions:
     text = group.text or ""
-    return replace(asked, direction=Direction(_name(group), text, text))
-
-
-def _name(group: Group) -> str:
-    return f"{group.relation}/{group.id}"
+    return replace(asked, direction=Direction(group.name, text, text))

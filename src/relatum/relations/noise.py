@@ -200,7 +200,7 @@ def _repeat_groups(
             best = max(shares, key=lambda p: shares[p], default=None)
             pairs = _pairs_in(source, sorted(others[best]) if best is not None else [])
             share = shares[best] if best is not None else 0.0
-            found.add(f"{one.relation.id}/{group.id}", share, _lift(counts, pairs))
+            found.add(group.name, share, _lift(counts, pairs))
 
 
 def _rows(source: Source, ends: Sequence[tuple[str, str]]) -> Int[np.ndarray, "pairs 2"]:

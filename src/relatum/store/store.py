@@ -18,9 +18,9 @@ from PIL import Image
 from pyarrow import fs
 
 from relatum.catalogue import Catalogue, directions
-from relatum.catalogue.catalogue import is_id
-from relatum.errors import CheckpointError, RelatumError, StoreError
-from relatum.items import Item
+from relatum.catalogue.catalogue import READ, is_id
+from relatum.errors import CheckpointError, RelatumError, StoreError, expect
+from relatum.items import Item, several
 from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.store.build import Encoded, build, check_place
@@ -83,6 +83,8 @@ class Store:
         no item is encoded then. Raises `StoreError` where `path` holds something else than a store,
         `DataError` for a bad picture.
         """
+        expect(model, Model, "model", "Model.load reads a folder")
+        expect(catalogue, Catalogue, "catalogue", READ)
         place = Place(path)
         check_place(place)
         build(model, catalogue, place, _connect(place), encoded=encoded, cache=cache, report=report)
@@ -217,6 +219,7 @@ class Store:
         A replaced item keeps its links. Raises `DataError` for a bad picture, `StoreError` for
         metadata that the store has no column for.
         """
+        items = several(items)
         ids = [item.id for item in items]
         if len(set(ids)) < len(ids):
             raise StoreError("an id comes twice", fix="give each item once")

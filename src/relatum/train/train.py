@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from relatum.catalogue import Catalogue
+from relatum.catalogue.catalogue import READ
 from relatum.checkpoint import MANIFEST, remove_snapshots
 from relatum.config import Config
 from relatum.disk import check_place, disk_errors_named
 from relatum.distributed import agree, is_first, joined, one_goes_ahead
 from relatum.encoders import OWN, find_encoder
 from relatum.encoders.tuning import begin_tuning, fill_tuned
-from relatum.errors import CheckpointError, ConfigError, EncoderError
+from relatum.errors import CheckpointError, ConfigError, EncoderError, expect
 from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.train.board import Board, open_board
@@ -47,7 +48,9 @@ def train(
     all processes train one model; the first writes it. Raises `DataError` for bad data, and
     `CheckpointError` for a snapshot of other settings.
     """
+    expect(catalogue, Catalogue, "catalogue", READ)
     config = config or Config()
+    expect(config, Config, "config", "Config(seed=3), or Config.load(path)")
     if encoder is not None:
         config = config.model_copy(update={"encoder": OWN})
     folder = Path(output) if output is not None else None
