@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
+from relatum.evaluate.notes import CHANCE
 from relatum.evaluate.summary import FEW, Number, RelationRow, Section
 
 INK = "#010203"  # becomes currentColor: black on a light page, white on a dark one
@@ -45,7 +46,6 @@ STYLE: dict[Any, Any] = {  # Any: matplotlib names every key in a type of its ow
 BARS = {"conditioned": "#0072b2", "unconditioned": "#e69f00", "best frozen": "#8a9099"}
 COLOURS: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e6ab02", "#56b4e9")
 GREY = "#9aa0a6"
-CHANCE = 500 / 21
 SIZE = 34  # pixels of a picture on the map
 
 
@@ -70,7 +70,7 @@ def draw_bars(section: Section) -> str:
 
 def _draw_panel(axes: Axes, rows: Sequence[RelationRow], methods: list[str], metric: str) -> None:
     height = 0.8 / len(methods)
-    axes.axvline(CHANCE, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="chance")
+    axes.axvline(100 * CHANCE, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="chance")
     for place, name in enumerate(methods):
         numbers = [row.numbers[name][metric] for row in rows]
         values = [100 * number.value for number in numbers]

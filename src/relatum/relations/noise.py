@@ -95,7 +95,7 @@ def measure_noise(
         here = [one for one in mined if one.builder == builder]
         repeats[builder] = _repeat(source, builder, here, plan)
         report("resample", place + 1, len(again), builder.build)
-    whole = _behaviour(source, Together())
+    whole = _behaviour(source)
     relations: list[Line] = []
     groups: list[Line] = []
     for one in mined:
@@ -128,10 +128,10 @@ def _numbers(
     return None, agreed if np.isfinite(agreed) else None
 
 
-def _behaviour(source: Source, settings: Together) -> sparse.csr_array | None:
+def _behaviour(source: Source) -> sparse.csr_array | None:
     """Return the counts of baskets, or of the first kind of related items, or None."""
     for signal in ("baskets", *sorted(source.related)):
-        counts = count_signal(source, settings.model_copy(update={"signal": signal}))
+        counts = count_signal(source, Together(signal=signal))
         if counts is not None and counts.nnz:
             return counts
     return None
@@ -155,7 +155,7 @@ def _repeat(source: Source, builder: Builder, mined: Sequence[Mined], plan: Plan
 def _held_out(rest: Source, builder: Builder) -> sparse.csr_array | None:
     if isinstance(builder, Together):
         return count_signal(rest, builder)
-    return _behaviour(rest, Together())
+    return _behaviour(rest)
 
 
 def _repeat_links(

@@ -6,7 +6,6 @@ This file does not know of losses; who proposed what is said at each class.
 """
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -16,10 +15,8 @@ from torch.nn import functional
 from relatum.batch import Part, Tokens, Vectors
 from relatum.conditioner import KNOWN, Conditioner
 from relatum.config import ModelConfig
+from relatum.encoders.encoder import SIDES, Side
 from relatum.ridge import Ridge
-
-Side = Literal["image", "text"]
-SIDES: tuple[Side, ...] = ("image", "text")
 
 
 class Head(nn.Module):

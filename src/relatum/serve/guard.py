@@ -171,7 +171,6 @@ class _Seen:
         self._start = time.perf_counter()
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         self.id = given if re.fullmatch(r"[\w.-]{1,64}", given, re.ASCII) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = self.id
 
     def receive(self, rest: Receive) -> Receive:
         """Give the body once more, then what the connection says."""

@@ -16,12 +16,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from relatum.batch import Part, Tokens
+from relatum.encoders import SIDES
 from relatum.items import Item, thumbnail
 from relatum.model import Model
 from relatum.progress import Report, silent
 from relatum.store.columns import Columns, show
 
-SIDES = ("image", "text")
 SIDE = 160  # pixels of a thumbnail at most
 SMALL = torch.float8_e4m3fn  # of tokens, where the model attends to them
 
