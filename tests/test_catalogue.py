@@ -98,20 +98,26 @@ def test_a_photo_is_turned_as_its_camera_says(told: int) -> None:
     assert seen(data).shape == ((40, 24, 3) if told > 4 else (24, 40, 3))
 
 
-def test_damaged_notes_of_a_camera_do_no_harm() -> None:
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_damaged_notes_of_a_camera_do_no_harm(kind: str) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Make] = 6, "maker"
-    data = encoded(Image.new("RGB", (40, 24), "red"), "JPEG", exif=exif)
-    start, rng = data.index(b"Exif") + 6, random.Random(0)
-    for _ in range(300):
-        broken = bytearray(data)
-        broken[start + rng.randrange(40)] = rng.randrange(256)
-        assert sorted(seen(bytes(broken)).shape) == [3, 24, 40]
+    whole, rng = exif.tobytes(), random.Random(0)
+    damaged = [b"Exif\0\0II*\0", b"junkjunkjunk", b"Exif\0\0"] if kind in ("PNG", "WEBP") else []
+    for _ in range(60 if kind in ("JPEG", "PNG", "WEBP") else 0):
+        broken = bytearray(whole)
+        broken[rng.randrange(6, len(whole))] = rng.randrange(256)
+        damaged += [bytes(broken), whole[: rng.randrange(6, len(whole))]]
+    for notes in [whole, *damaged]:
+        data = encoded(Image.new("RGB", (40, 24), "red"), kind, exif=notes)
+        assert sorted(seen(data).shape) == [3, 24, 40]
 
 
 def test_sixteen_bits_become_eight() -> None:
     ramp = np.linspace(0, 65535, 256, dtype=np.uint16)[None].repeat(4, 0)
     assert (seen(encoded(Image.fromarray(ramp)))[..., 0] == np.arange(256)).all()
+    few = np.arange(256, dtype=np.int32)[None].repeat(4, 0)
+    assert (seen(encoded(Image.fromarray(few), "TIFF"))[..., 0] == np.arange(256)).all()
     with pytest.raises(DataError, match="numbers with fractions"):
         seen(encoded(Image.new("F", (4, 4), 0.5), "TIFF"))
 
@@ -326,11 +332,19 @@ def test_rows_of_one_group_are_one_group(tmp_path: Path) -> None:
     rows = [
         {"relation": "r", "group": "one", "items": ["a", "b"]},
         {"relation": "r", "group": "one", "items": ["b", "c"], "text": "both are one"},
-        {"relation": "r", "group": "two", "items": ["c", "d"]},
+        {"relation": "r", "group": "two", "items": ["c"]},
+        {"relation": "r", "group": "two", "items": ["d"]},
+        {"relation": "r", "group": None, "items": ["a", "d"]},
+        {"relation": "r", "group": None, "items": ["b", "d"]},
     ]
     write_rows(tmp_path, "groups", rows)
-    groups = {group.id: (group.items, group.text) for group in Catalogue.load(tmp_path).groups}
-    assert groups == {"one": (("a", "b", "c"), "both are one"), "two": (("c", "d"), None)}
+    one, two, *others = Catalogue.load(tmp_path).groups
+    assert (one.id, one.items, one.text) == ("one", ("a", "b", "c"), "both are one")
+    assert (two.id, two.items, two.text) == ("two", ("c", "d"), None)
+    assert [group.items for group in others] == [("a", "d"), ("b", "d")]  # without a name: apart
+    write_rows(tmp_path, "groups", [*rows, {"relation": "r", "group": "x\ty", "items": ["a", "d"]}])
+    with pytest.raises(DataError, match="group 'x.*' of 'r' is blank or holds control characters"):
+        Catalogue.load(tmp_path)
 
 
 def test_half_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:

@@ -339,7 +339,7 @@ def test_a_review_renames_and_drops(shop: Path, mined: NoiseReport, tmp_path: Pa
         if row["relation"] == "brand" and not row["group"]:
             row["verdict"] = "drop"
         if row["relation"] == "baskets-purpose" and "milk" in row["group"]:
-            row |= {"verdict": "rename", "new_text": "both are used for infant feeding"}
+            row |= {"verdict": "rename", "new_text": "1984"}
     path = tmp_path / "edited.csv"
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
@@ -348,7 +348,7 @@ def test_a_review_renames_and_drops(shop: Path, mined: NoiseReport, tmp_path: Pa
     found = mine(shop, review=path)
     catalogue = Catalogue.load(shop)
     assert "brand" not in {relation.id for relation in catalogue.relations}
-    assert "both are used for infant feeding" in {group.text for group in catalogue.groups}
+    assert "1984" in {group.text for group in catalogue.groups}  # a text, in a column of numbers
     assert found.notes[-1] == "edited.csv: nothing was mined that is called category/gone"
     path.write_text(path.read_text().replace("drop", "perhaps", 1))
     with pytest.raises(DataError, match=r"edited.csv:\d+: expected accept, rename or drop"):
@@ -511,7 +511,7 @@ def test_a_damaged_review_is_named(shop: Path, tmp_path: Path, line: bytes, word
     [
         pa.array([1.5, None, 3.0]),
         pa.array([1, None, 3]),
-        pa.array([1000, None, 3000], pa.timestamp("ms")),
+        pa.array([100, None, 900], pa.timestamp("ms")),
         pa.array([1, None, 3], pa.timestamp("s")),
     ],
 )
@@ -520,7 +520,9 @@ def test_times_may_be_numbers_or_timestamps(tmp_path: Path, times: pa.Array) -> 
     pq.write_table(pa.table({"basket": ["b"] * 3, "item": ["x", "y", "z"], "time": times}), path)
     found = read_baskets(path, {"x": 0, "y": 1, "z": 2})
     assert found.item.tolist() == [0, 2, 1]  # the unknown time is last
-    assert found.time[:2].round().tolist() in ([1, 3], [2, 3]) and np.isnan(found.time[2])
+    expected = times.to_numpy(zero_copy_only=False)[[0, 2]].astype("f8")
+    scale = 1e3 if pa.types.is_timestamp(times.type) and times.type.unit == "ms" else 1.0
+    assert found.time[:2] == pytest.approx(expected / scale) and np.isnan(found.time[2])
 
 
 def test_times_in_words_and_damaged_signals_are_named(tmp_path: Path) -> None:

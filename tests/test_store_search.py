@@ -20,10 +20,11 @@ from torch import Tensor
 from conftest import COLOURS, Settings
 from relatum import Catalogue, Item, Model, train
 from relatum.batch import Part, Tokens
-from relatum.catalogue import directions
+from relatum.catalogue import Relation, directions
 from relatum.encoders import Raw
-from relatum.errors import RelatumError, StoreError
+from relatum.errors import DataError, RelatumError, StoreError
 from relatum.store import Hit, Query, Store, build, explain, search
+from relatum.store.ways import Ways
 
 COLOUR, SHAPE = "are of the same colour", "have the same shape"
 
@@ -184,6 +185,19 @@ def test_a_picture_may_be_named_by_a_string(store: Store, catalogue: Catalogue) 
     assert Item("a", image=str(picture)) == Item("a", image=picture)
 
 
+def test_a_picture_in_memory_is_read_like_its_file(store: Store, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "turned.jpg"
+    Image.effect_noise((48, 24), 80).convert("RGB").save(path, exif=exif)
+    by_file, by_picture = (store.search(image=one, k=5) for one in (path, Image.open(path)))
+    assert ids(by_file) == ids(by_picture) and scores(by_file) == pytest.approx(scores(by_picture))
+    with pytest.raises(DataError, match="the query: expected a picture, got colours"):
+        store.search(image=Image.new("F", (4, 4)))
+    with pytest.raises(DataError, match=f"{tmp_path}/gone.jpg: the query: the image cannot be"):
+        store.search(image=tmp_path / "gone.jpg")
+
+
 def test_a_text_alone_has_probabilities_of_its_own(store: Store, catalogue: Catalogue) -> None:
     lines = json.loads((Path(store.path) / "store.json").read_text())["calibration"]
     for item in catalogue.items[:3]:
@@ -265,6 +279,17 @@ def test_a_groups_text_means_its_group(
     assert all(hit.is_linked is False for hit in hits)
     assert {hit.id for hit in hits if hit.groups == {"red": False}} == red
     assert {hit.is_linked for hit in store.search(item=other, relation="both are pink")} == {None}
+
+
+def test_texts_of_groups_that_differ_in_spelling_are_one_and_relations_come_first() -> None:
+    relations = [Relation("colour", COLOUR, paraphrases=("share a hue",))]
+    groups = {"both are red": ["one\ta"], "Both are RED.": ["other\tb"], "Share a hue": ["one\tc"]}
+    ways = Ways(relations, [COLOUR], groups)
+    assert ways.wanted(Query(item="a", relation="BOTH are red")) == {"one\ta\t", "other\tb\t"}
+    assert ways.wanted(Query(item="a", relation="share a hue")) == {f"{COLOUR}\t"}
+    assert ways.wanted(Query(item="a", relation={"both are red": 1, "new": 1})) is None
+    untold = Ways(relations, [], groups)
+    assert untold.wanted(Query(item="a", relation="share a hue")) is None
 
 
 def test_ties_between_two_items_come_best_first(store: Store, catalogue: Catalogue) -> None:
@@ -570,7 +595,7 @@ def test_a_query_of_wrong_kinds_is_refused_in_words() -> None:
         "evaluate('runs/cat', cat)": "model: expected Model, got str; Model.load reads a folder",
         "Store.build('runs/cat', cat, 'store')": "model: expected Model, got str",
         "several('cat')": "items: expected Item, got str; make one: Item(",
-        "several(None)": "items: expected Iterable, got NoneType; give a list of them",
+        "several(None)": "items: expected a list, got NoneType",
     }
     lines = ["from relatum import Catalogue, Item, Store, evaluate, train"]
     lines += ["from relatum.items import several", "from relatum.errors import StoreError"]

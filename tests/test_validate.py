@@ -14,6 +14,7 @@ from relatum.catalogue import Catalogue, examine, split_catalogue
 from relatum.catalogue.copies import close_pairs, joined, picture_look, variant_key
 from relatum.catalogue.examine import problems_page
 from relatum.catalogue.overlap import jaccard, neighbours, sample_rows
+from relatum.catalogue.page import Table, markdown
 from relatum.catalogue.tables import Problem
 from relatum.cli import app
 from relatum.config import SplitConfig
@@ -184,3 +185,8 @@ def test_the_command_writes_text_json_and_a_page(shapes: Path, tmp_path: Path) -
     assert "i000 = i001" in text and "http" not in text.replace("http://www.w3.org", "")
     (shapes / "images/i005.png").write_bytes(b"<html>")
     assert CliRunner().invoke(app, ["validate", str(shapes)]).exit_code == 2
+
+
+def test_a_bar_in_a_cell_parts_no_column() -> None:
+    (*_, line) = markdown("t", "h", [Table("T", "a", ("col",), (("x|y",),))]).strip().splitlines()
+    assert line == "| x\\|y |"

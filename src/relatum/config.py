@@ -6,7 +6,7 @@ This room does not know what the settings do.
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -243,7 +243,7 @@ class Config(_Settings):
             given = spread.get(name, {})
             if isinstance(given, BaseModel):
                 given = given.model_dump(exclude_unset=True)
-            spread[name] = {"seed": seed, **given} if isinstance(given, dict) else given
+            spread[name] = {"seed": seed, **given} if isinstance(given, Mapping) else given
         return spread
 
     def __init__(self, **values: Any) -> None:  # noqa: ANN401

@@ -7,12 +7,14 @@ This room does not know where items come from nor who encodes them.
 
 import hashlib
 import io
+import struct
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from relatum.errors import DataError, expect
@@ -46,7 +48,8 @@ class Item:
     """A thing with a text, a picture or both.
 
     `image` is a path to a picture or the bytes of one. An item with neither text nor image is
-    refused with `DataError`.
+    refused with `DataError`. Half a surrogate pair in the id or the text, which UTF-8 cannot hold,
+    becomes a question mark.
     """
 
     id: str
@@ -73,8 +76,10 @@ def several(items: "Item | Sequence[Item]") -> "Sequence[Item]":
     """Take one item for a list of it; `TypeError` for what are no items."""
     if isinstance(items, Item):
         return [items]
-    expect(items, Iterable, "items", "give a list of them")
-    items = items if isinstance(items, Sequence) else list(items)
+    try:
+        items = items if isinstance(items, Sequence) else list(items)
+    except TypeError as error:
+        raise TypeError(f"items: expected a list, got {type(items).__name__}") from error
     for item in items:
         expect(item, Item, "items", 'make one: Item("1", "a desk lamp", "lamp.jpg")')
     return items
@@ -138,16 +143,13 @@ def read_image(item: Item) -> Image.Image:
             picture = Image.open(io.BytesIO(data), formats=sorted(FORMATS))
             _check_header(item, picture)
             picture.load()
-            picture = _upright(picture)
+            return plain(picture)
     except UnidentifiedImageError as error:
         kinds = ", ".join(sorted(FORMATS))
         raise _image_error(item, f"expected a picture ({kinds}), got {data[:12]!r}") from error
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
         raise _image_error(item, f"expected a whole picture, got: {reason}") from error
-    if picture.mode == "F":
-        raise _image_error(item, "its colours are numbers with fractions, expected 8 or 16 bits")
-    return _on_white(picture)
 
 
 def thumbnail(item: Item, side: int, *, quality: int = 80) -> bytes | None:
@@ -163,9 +165,21 @@ def thumbnail(item: Item, side: int, *, quality: int = 80) -> bytes | None:
     return file.getvalue()
 
 
+def plain(picture: Image.Image) -> Image.Image:
+    """Return a decoded picture as RGB: turned as its camera says, of 8 bits, laid on white.
+
+    Raises `ValueError` for colours that are numbers with fractions.
+    """
+    if picture.mode == "F":
+        raise ValueError("colours that are numbers with fractions, not of 8 or 16 bits")
+    return _on_white(_upright(picture))
+
+
 def _upright(picture: Image.Image) -> Image.Image:
-    """Turn a photo as its camera says."""
-    told = picture.getexif().get(ExifTags.Base.Orientation)
+    try:
+        told = picture.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error):
+        return picture  # a camera's notes may be damaged where its picture is whole
     return picture.transpose(TURNS[told]) if told in TURNS else picture
 
 
@@ -190,8 +204,11 @@ def _image_error(item: Item, what: str) -> DataError:
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
-        return picture.convert("I").point(lambda value: value * (1 / 256)).convert("RGB")
+    if picture.mode.startswith("I"):  # more than 8 bits, which Pillow would cut off at 255
+        values = np.asarray(picture.convert("I"))
+        is_wide = picture.mode != "I" or values.max(initial=0) > 255
+        values = (values >> 8 if is_wide else values).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(values).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

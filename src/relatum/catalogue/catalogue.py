@@ -171,6 +171,7 @@ class CatalogueReader:
         self.items: dict[str, Item] = {}
         self.relations: dict[str, Relation] = {}
         self.groups: list[Group] = []
+        self.said: dict[tuple[str, str], tuple[Row, Group]] = {}  # of groups, with their first rows
         self.links: list[Link] = []
         self.problems: list[Problem] = []
         self.places: dict[str, str] = {}
@@ -195,7 +196,7 @@ class CatalogueReader:
             self._read_relation(row)
         for row in self._rows("groups", ("relation", "group", "items"), optional=True):
             self._read_group(row)
-        self.groups = _merged(self.groups)
+        self._close_groups()
         for row in self._rows("links", ("source", "relation", "target"), optional=True):
             self._read_link(row)
         self._check_relations()
@@ -340,16 +341,27 @@ class CatalogueReader:
         relation = self._relation_of(row)
         if relation is None:
             return
-        name, text = str(row.values["group"]), row.values.get("text")
+        name, text = row.values["group"], row.values.get("text")
+        name = row.where if name is None else str(name)
+        if not is_id(name):
+            what = f"group {name!r} of {relation!r} is blank or holds control characters"
+            return self._problem(row, what, "rename it", name)
+        told = str(text) if text and str(text).strip() else None
         members = list(dict.fromkeys(_names(row.values["items"])))
         self._check_ends(row, members)
-        members = [member for member in members if member in self.items]
-        if len(members) < 2 and not self.dropped & set(_names(row.values["items"])):
-            what = f"group {name!r} of {relation!r} has {len(members)} known items, expected two"
-            return self._problem(row, what, "add items or remove the group", name)
-        if len(members) > 1:
-            told = str(text) if text and str(text).strip() else None
-            self.groups.append(Group(relation, name, tuple(members), told))
+        first, old = self.said.get((relation, name), (row, Group(relation, name, (), None)))
+        both = tuple(dict.fromkeys((*old.items, *members)))
+        self.said[relation, name] = first, Group(relation, name, both, old.text or told)
+
+    def _close_groups(self) -> None:
+        """Take what rows said of groups, which may stand in several: their known items."""
+        for row, group in self.said.values():
+            members = tuple(name for name in group.items if name in self.items)
+            if len(members) > 1:
+                self.groups.append(replace(group, items=members))
+            elif not self.dropped & {*group.items}:
+                what = f"group {group.id!r} of {group.relation!r} has {len(members)} known items"
+                self._problem(row, f"{what}, expected two", "add items or remove it", group.id)
 
     def _read_link(self, row: Row) -> None:
         relation = self._relation_of(row)
@@ -372,18 +384,6 @@ class CatalogueReader:
             fix = "add links or groups, or remove the relation"
             self.problems.append(Problem(what, self.places[name], name, fix))
             del self.relations[name]
-
-
-def _merged(groups: Sequence[Group]) -> list[Group]:
-    """Join the rows of one group, which may stand in several: the first text counts."""
-    found: dict[tuple[str, str], Group] = {}
-    for group in groups:
-        key = group.relation, group.id
-        if old := found.get(key):
-            members = dict.fromkeys((*old.items, *group.items))
-            group = replace(old, items=tuple(members), text=old.text or group.text)
-        found[key] = group
-    return [*found.values()]
 
 
 def _names(value: object) -> list[str]:

@@ -55,7 +55,7 @@ def markdown(title: str, headline: str, tables: Sequence[Table]) -> str:
 def _plain(cell: Cell) -> str:
     if isinstance(cell, tuple):
         return ", ".join(item.id for item in cell)
-    return show(cell).replace("|", "\\|").replace("\n", " ")
+    return show(cell)
 
 
 def show(cell: str | int | float | None) -> str:

@@ -135,6 +135,7 @@ def _read_csv(path: Path, required: Sequence[str], problems: list[Problem]) -> I
 def _number_columns(path: Path, columns: Sequence[str]) -> set[str]:
     """Return the columns, other than those with an id or a text, whose filled cells are numbers."""
     words = {"id", "text", "image", "items", "group", "relation", "source", "target", "inverse"}
+    words |= {"verdict", "new_text"}  # of a review
     numbers = set(columns) - words
     with path.open(encoding="utf-8-sig", newline="") as file:
         for values in csv.DictReader(file):

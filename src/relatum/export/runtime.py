@@ -7,7 +7,9 @@ This file imports nothing of relatum: only onnxruntime, numpy, Pillow and tokeni
 
 import io
 import json
+import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +100,13 @@ def _parts(item: Any) -> tuple[str | None, Image.Image | None]:  # noqa: ANN401 
         source = io.BytesIO(picture) if isinstance(picture, bytes) else picture
         picture = Image.open(source)
     if picture is not None:
-        picture = ImageOps.exif_transpose(picture)
+        with suppress(OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error):
+            picture = ImageOps.exif_transpose(picture)  # a camera's notes may be damaged
         if picture.mode.startswith("I"):
-            picture = picture.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+            values = np.asarray(picture.convert("I"))
+            is_wide = picture.mode != "I" or values.max(initial=0) > 255
+            values = (values >> 8 if is_wide else values).clip(0, 255).astype(np.uint8)
+            picture = Image.fromarray(values)
     if picture is not None and (
         picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
     ):

@@ -218,12 +218,12 @@ def _times(batch: pa.RecordBatch, path: Path) -> Float[np.ndarray, " batch"]:
     """Return the seconds since 1970; nan where unknown."""
     if "time" not in batch.schema.names:
         return np.full(len(batch), np.nan)
-    column = batch["time"]
+    column, unit = batch["time"], 1.0
     try:
         if pa.types.is_temporal(column.type):
-            column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
+            column, unit = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64()), 1e-6
         column = column.cast(pa.float64(), safe=False)
     except pa.ArrowException as error:
         what = f"time: expected seconds since 1970 or timestamps, got {column.type}: {error}"
         raise DataError(" ".join(what.split()), where=path, fix="give numbers") from error
-    return column.to_numpy(zero_copy_only=False)
+    return column.to_numpy(zero_copy_only=False) * unit

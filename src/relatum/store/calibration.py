@@ -105,8 +105,9 @@ def calibrate(
     by their text alone and by their image alone.
 
     A few links say little of how fast it rises; so slopes are drawn to that of all pairs, by a
-    normal prior. A relation without links among them takes the line of all pairs; so does the text
-    of no known relation, which makes it too sure of itself where the model generalises badly.
+    normal prior. A relation without links among them takes the line of all pairs by their scores
+    alone; so does the text of no known relation, which makes it too sure of itself where the model
+    generalises badly.
     """
     held_out = set(model.split.validation) if model.split else set()
     names = [item.id for item in catalogue.items if item.id in held_out][:ASKED]

@@ -137,11 +137,11 @@ class Hit:
     """An item that was found. `rank` counts from 1, `offset` included.
 
     `score` is the cosine under the relation (less for what lacks a text or an image), or the
-    weighted sum of cosines. `probability` is how often pairs of that score are linked; None with
-    examples, without a calibration and where no relation is wanted. `is_linked`: the catalogue
-    links it so to the source; None where that is no item of the store, a relation is not known to
-    the catalogue and the model, or one of the two came by `Store.add`. `groups` names its groups
-    under the relations, and tells if the source is in them.
+    weighted sum of cosines. `probability` is how often hits of that score, of a source like this
+    one, are linked; None with examples, without a calibration and where no relation is wanted.
+    `is_linked`: the catalogue links it so to the source; None where that is no item of the store,
+    a text is none of the catalogue's and the model's, or one of the two came by `Store.add`.
+    `groups` names its groups under the relations, and tells if the source is in them.
     """
 
     rank: int

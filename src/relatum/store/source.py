@@ -21,7 +21,7 @@ from torch import Tensor
 from relatum.batch import Tokens
 from relatum.encoders import forward_items
 from relatum.errors import DataError, RelatumError
-from relatum.items import Item
+from relatum.items import Item, plain
 from relatum.model import Model
 from relatum.store.query import Query
 from relatum.store.rows import read_tokens, token_columns
@@ -134,7 +134,7 @@ def encode(queries: Mapping[int, Query], model: Model, ways: Ways) -> Sources:
             return {place: source for one in alone for place, source in one.items()}
         what = error.what.replace("item 'query'", "the query")
         fix = "ask with a text, a whole picture or both"
-        return dict.fromkeys(queries, DataError(what, fix=fix))
+        return dict.fromkeys(queries, DataError(what, where=error.where, fix=fix))
     sources: Sources = {}
     for row, (place, query) in enumerate(queries.items()):
         item = items[row] if query.explain else None
@@ -164,6 +164,9 @@ def _as_item(query: Query) -> Item:
     image = Path(query.image) if isinstance(query.image, str) else query.image
     if isinstance(image, Image.Image):
         file = io.BytesIO()
-        image.convert("RGBA").save(file, "PNG", compress_level=1)
+        try:
+            plain(image).save(file, "PNG", compress_level=1)
+        except ValueError as error:
+            raise DataError(f"item 'query': expected a picture, got {error}") from error
         image = file.getvalue()
     return Item("query", query.text, image)

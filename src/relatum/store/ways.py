@@ -23,7 +23,8 @@ class Ways:
     ) -> None:
         """Take the relations, the texts that the catalogue tells links of, lines by group's text.
 
-        A line is a text of the group's relation, a tab and the group's id.
+        A line is a text of the group's relation, a tab and the group's id. A group's text that
+        means a relation asks for the relation.
         """
         own = [way.text for way in directions(relations)]
         pairs = [(text, text) for text in own]
@@ -32,8 +33,11 @@ class Ways:
         pairs += [(text, text) for text in groups or ()]
         self._meant = {fold(text): meant for text, meant in reversed(pairs)}  # the first counts
         self._told = frozenset(told)
-        begins = {**(groups or {}), **{text: [text] for text in own if text in self._told}}
-        self._lines = {text: [f"{line}\t" for line in lines] for text, lines in begins.items()}
+        self._lines: dict[str, list[str]] = {}
+        for text, lines in (groups or {}).items():
+            if (meant := self._meant[fold(text)]) not in own:
+                self._lines.setdefault(meant, []).extend(f"{line}\t" for line in lines)
+        self._lines |= {text: [f"{text}\t"] for text in own if text in self._told}
 
     def reworded(self, query: Query) -> Query:
         """Return a query whose known relations are in their own words.
