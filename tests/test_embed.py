@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import random
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -20,7 +21,7 @@ from conftest import Settings, write_catalogue
 from relatum import Catalogue, Model, Store, train
 from relatum.bulk import workers
 from relatum.bulk.embed import Engine, Make, Outcome, Task, embed_folder, make_shard
-from relatum.bulk.folder import Embeddings
+from relatum.bulk.folder import Embeddings, Plan, find_shard, write_parquet
 from relatum.bulk.workers import ALONE, on_ray
 from relatum.cli import app
 from relatum.encoders import Dual
@@ -262,3 +263,18 @@ def test_workers_on_ray_lose_and_double_nothing_even_where_one_is_killed(
         assert len(ids(tmp_path / "w")) == len({*ids(tmp_path / "w")}) == 46
     finally:
         ray.shutdown()
+
+
+def test_a_damaged_shard_is_made_again(tmp_path: Path, catalogue: Catalogue) -> None:
+    path, plan = tmp_path / "part.parquet", Plan("m", "c", None, "both", 96)
+    columns = {"id": names(catalogue), "vector": [[0.5, 1.0]] * len(catalogue.items)}
+    write_parquet(path, columns, {**vars(plan), "left_out": {}})
+    whole, rng = path.read_bytes(), random.Random(0)
+    assert find_shard(path, plan, catalogue.items) == {}
+    found = []
+    for _ in range(60):
+        broken = bytearray(whole)
+        broken[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(broken)
+        found.append(find_shard(path, plan, catalogue.items))
+    assert None in found

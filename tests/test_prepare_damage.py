@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import random
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -460,3 +461,20 @@ def test_a_book_that_has_no_number_is_named(source: Path) -> None:
     (source / "book_id_map.csv").write_text("book_id_csv,book_id\n7,402128\n")
     found, told, _ = skipped("goodreads", source)
     assert found.baskets == 1 and "'8' is not in book_id_map.csv" in told[0]["what"]
+
+
+def test_a_damaged_parquet_breaks_off_or_gives_what_it_holds(source: Path) -> None:
+    path = source / "x.parquet"
+    pq.write_table(pa.table({"id": [f"a{n}" for n in range(300)], "text": ["a lamp"] * 300}), path)
+    whole, rng, said = path.read_bytes(), random.Random(0), set[str]()
+    for _ in range(25):
+        broken = bytearray(whole)
+        for _ in range(3):
+            broken[rng.randrange(4, len(whole) - 8)] ^= 1 << rng.randrange(8)
+        path.write_bytes(broken)
+        try:
+            prepare("table", source, source.parent / "c", settings=QUICK, skip_bad=True)
+            said.add((source.parent / "c/problems.jsonl").read_text())
+        except DataError as error:
+            said.add(str(error))
+    assert any("breaks off" in one for one in said)

@@ -500,3 +500,15 @@ def test_webdataset(source: Path) -> None:
         ("0003", "仅文字", None, None),
     ]
     assert items[0]["image"].endswith(".jpg") and items[2]["image"] is None
+
+
+def test_the_number_0_is_a_basket_and_an_item(source: Path) -> None:
+    lines(source / "x.jsonl", [{"id": 0, "text": "a lamp"}, {"id": 1, "text": "a chair"}])
+    orders = source.parent / "orders.jsonl"
+    lines(orders, [{"basket": 0, "item": 0, "time": 0}, {"basket": 0, "item": 1, "time": 5}])
+    items, _, baskets = imported("table", source, baskets=orders)
+    assert [item["id"] for item in items] == ["0", "1"]
+    assert [(one["basket"], one["item"], one["time"]) for one in baskets] == [
+        ("0", "0", 0),
+        ("0", "1", 5),
+    ]
