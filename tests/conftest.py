@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,14 @@ def write_catalogue(folder: Path, copies: int = 4) -> Path:
     return folder
 
 
+def damaged(data: bytes, rng: random.Random, *, bits: int = 3) -> bytes:
+    """Flip some bits between the first four bytes and the last eight, which name a Parquet file."""
+    broken = bytearray(data)
+    for _ in range(bits):
+        broken[rng.randrange(4, len(data) - 8)] ^= 1 << rng.randrange(8)
+    return bytes(broken)
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_catalogue(tmp_path_factory.mktemp("data") / "shapes")
@@ -166,6 +175,14 @@ def train_hinted(catalogue: Catalogue, config: Config, folder: Path, cache: Path
         model = train(catalogue, config, folder, cache=cache)
     assert isinstance(model.conditioner, Conditioner) and model.conditioner.traits.is_fitted
     return model
+
+
+def as_changes(config: Config) -> dict[str, object]:
+    """Return settings as a study takes them: by full name, without the seeds, which it draws."""
+    values = config.model_dump()
+    tables = {name: table for name, table in values.items() if isinstance(table, dict)}
+    changes = {f"{a}.{b}": v for a, some in tables.items() for b, v in some.items() if b != "seed"}
+    return changes | {"encoder": values["encoder"]}
 
 
 @pytest.fixture(scope="session")

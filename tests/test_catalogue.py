@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
-from conftest import write_catalogue, write_rows
+from conftest import damaged, write_catalogue, write_rows
 from relatum import Catalogue, Config, RelatumError, validate
 from relatum.catalogue import directions, linked, split_catalogue
 from relatum.errors import ConfigError, DataError
@@ -314,10 +314,7 @@ def test_a_damaged_parquet_table_is_named(shapes: Path) -> None:
     whole = path.read_bytes()
     rng, refused = random.Random(0), 0
     for _ in range(60):
-        broken = bytearray(whole)
-        for _ in range(3):
-            broken[rng.randrange(4, len(whole) - 8)] ^= 1 << rng.randrange(8)
-        path.write_bytes(broken)
+        path.write_bytes(damaged(whole, rng))
         try:
             Catalogue.load(shapes, pictures=False)
         except DataError as error:

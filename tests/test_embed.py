@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from conftest import Settings, write_catalogue
+from conftest import Settings, damaged, write_catalogue
 from relatum import Catalogue, Model, Store, train
 from relatum.bulk import workers
 from relatum.bulk.embed import Engine, Make, Outcome, Task, embed_folder, make_shard
@@ -273,8 +273,6 @@ def test_a_damaged_shard_is_made_again(tmp_path: Path, catalogue: Catalogue) -> 
     assert find_shard(path, plan, catalogue.items) == {}
     found = []
     for _ in range(60):
-        broken = bytearray(whole)
-        broken[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
-        path.write_bytes(broken)
+        path.write_bytes(damaged(whole, rng, bits=1))
         found.append(find_shard(path, plan, catalogue.items))
     assert None in found

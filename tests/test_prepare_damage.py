@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from conftest import damaged
 from relatum.errors import DataError
 from relatum.prepare import Prepared, Settings, prepare
 from test_prepare_kinds import BOOK, OLD, Rows, lines, pack, picture, save_split, table
@@ -468,10 +469,7 @@ def test_a_damaged_parquet_breaks_off_or_gives_what_it_holds(source: Path) -> No
     pq.write_table(pa.table({"id": [f"a{n}" for n in range(300)], "text": ["a lamp"] * 300}), path)
     whole, rng, said = path.read_bytes(), random.Random(0), set[str]()
     for _ in range(25):
-        broken = bytearray(whole)
-        for _ in range(3):
-            broken[rng.randrange(4, len(whole) - 8)] ^= 1 << rng.randrange(8)
-        path.write_bytes(broken)
+        path.write_bytes(damaged(whole, rng))
         try:
             prepare("table", source, source.parent / "c", settings=QUICK, skip_bad=True)
             said.add((source.parent / "c/problems.jsonl").read_text())

@@ -590,11 +590,11 @@ def test_a_query_of_wrong_kinds_is_refused_in_words() -> None:
         "image=5": "image: expected a path, bytes or a PIL image, got int",
     }
     wrong = {f"Query({call})": words for call, words in wrong.items()} | {
-        "train('cat')": "catalogue: expected Catalogue, got str; Catalogue.load reads a folder",
-        "train(cat, {'steps': 3})": "config: expected Config, got dict; Config(seed=3)",
-        "evaluate('runs/cat', cat)": "model: expected Model, got str; Model.load reads a folder",
+        "train('cat')": "catalogue: expected Catalogue, got str; Catalogue.load reads one",
+        "train(cat, {'steps': 3})": "config: expected Config, got dict; Config.load reads one",
+        "evaluate('runs/cat', cat)": "model: expected Model, got str; Model.load reads one",
         "Store.build('runs/cat', cat, 'store')": "model: expected Model, got str",
-        "several('cat')": "items: expected Item, got str; make one: Item(",
+        "several('cat')": "items: expected Item, got str",
         "several(None)": "items: expected a list, got NoneType",
     }
     lines = ["from relatum import Catalogue, Item, Store, evaluate, train"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from conftest import Settings
+from conftest import Settings, as_changes
 from relatum.catalogue import Catalogue
 from relatum.cli import app
 from relatum.errors import ConfigError, DataError
@@ -87,10 +87,7 @@ def test_every_relation_is_held_out_once() -> None:
 def test_a_study_runs_once_and_then_from_its_cells(
     folder: Path, settings: Settings, cache: Path, tmp_path: Path
 ) -> None:
-    small = settings(training__steps=2).model_dump()
-    changes = {f"{a}.{b}": v for a, some in small.items() if isinstance(some, dict)
-               for b, v in some.items() if b != "seed"}  # fmt: skip
-    changes |= {"encoder": small["encoder"], "split.test_items": 0.6}
+    changes = as_changes(settings(training__steps=2, split__test_items=0.6))
     names = ["relatum", "CLIP, linked pairs"]
     seen: list[str] = []
 
@@ -127,10 +124,7 @@ def test_what_a_study_does_not_know_is_said_before_anything_is_trained(
 def test_a_catalogue_without_questions_is_said(
     folder: Path, settings: Settings, cache: Path, tmp_path: Path
 ) -> None:
-    small = settings(training__steps=1).model_dump()
-    changes = {f"{a}.{b}": v for a, some in small.items() if isinstance(some, dict)
-               for b, v in some.items() if b != "seed"}  # fmt: skip
-    changes |= {"encoder": small["encoder"], "split.test_items": 0.02}
+    changes = as_changes(settings(training__steps=1, split__test_items=0.02))
     with pytest.raises(DataError, match="none of the test items can be asked about"):
         study("rivals", str(folder), tmp_path, seeds=1, jobs=1, only=["gate"], settings=changes,
               cache=cache)  # fmt: skip

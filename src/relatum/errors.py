@@ -51,13 +51,13 @@ class TableError(StoreError):
     """Files of a store that cannot be read or written: no search of it can be answered."""
 
 
-def expect(value: object, kind: type, name: str, how: str) -> None:
-    """Refuse an argument of another kind: `TypeError` with how to get one of the right kind.
+def expect(value: object, kind: type, name: str) -> None:
+    """Refuse an argument of another kind: `TypeError`, with how to read one where it has `load`.
 
-    >>> expect("cat", list, "items", "put it in a list")
+    >>> expect("cat", list, "items")
     Traceback (most recent call last):
-    TypeError: items: expected list, got str; put it in a list
+    TypeError: items: expected list, got str
     """
     if not isinstance(value, kind):
-        what = f"{name}: expected {kind.__name__}, got {type(value).__name__}; {how}"
-        raise TypeError(what)
+        how = f"; {kind.__name__}.load reads one" * hasattr(kind, "load")
+        raise TypeError(f"{name}: expected {kind.__name__}, got {type(value).__name__}{how}")

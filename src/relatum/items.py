@@ -81,7 +81,7 @@ def several(items: "Item | Sequence[Item]") -> "Sequence[Item]":
     except TypeError as error:
         raise TypeError(f"items: expected a list, got {type(items).__name__}") from error
     for item in items:
-        expect(item, Item, "items", 'make one: Item("1", "a desk lamp", "lamp.jpg")')
+        expect(item, Item, "items")
     return items
 
 

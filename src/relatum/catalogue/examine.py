@@ -38,7 +38,7 @@ def examine(source: str | Path, *, seed: int = 0) -> list[Problem]:
     there is no such catalogue.
     """
     reader = read_all(source)
-    catalogue = reader.catalogue()
+    catalogue = Catalogue.of(reader)
     copies = _Copies(catalogue.items, reader.looks)
     found = [
         *_alike(copies),

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from relatum.catalogue.catalogue import Catalogue, Group, Relation
+from relatum.catalogue.catalogue import Catalogue
+from relatum.catalogue.links import Group, Relation
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 from scipy import sparse
 
-from relatum.catalogue.catalogue import Group, Link
+from relatum.catalogue.links import Group, Link
 
 SAMPLE = 200
 

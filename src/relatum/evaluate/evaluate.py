@@ -10,7 +10,6 @@ from pathlib import Path
 
 from relatum.batch import Tokens
 from relatum.catalogue import Catalogue
-from relatum.catalogue.catalogue import READ
 from relatum.encoders import OWN, encode_items, find_encoder
 from relatum.errors import CheckpointError, DataError, expect
 from relatum.evaluate.baselines import (
@@ -63,8 +62,8 @@ def evaluate(
     `unconditioned` the twin is trained, into `folder/unconditioned` so that it serves again.
     Raises `DataError` where nothing can be asked.
     """
-    expect(model, Model, "model", "Model.load reads a folder")
-    expect(catalogue, Catalogue, "catalogue", READ)
+    expect(model, Model, "model")
+    expect(catalogue, Catalogue, "catalogue")
     if unconditioned is not None and unconditioned.config.model.conditioned:
         raise ValueError("expected an unconditioned model, got one with model.conditioned = true")
     tested = _choose(model, catalogue, seed)

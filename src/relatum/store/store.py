@@ -18,7 +18,7 @@ from PIL import Image
 from pyarrow import fs
 
 from relatum.catalogue import Catalogue, directions
-from relatum.catalogue.catalogue import READ, is_id
+from relatum.catalogue.reader import is_id
 from relatum.errors import CheckpointError, RelatumError, StoreError, expect
 from relatum.items import Item, several
 from relatum.model import Model
@@ -83,8 +83,8 @@ class Store:
         no item is encoded then. Raises `StoreError` where `path` holds something else than a store,
         `DataError` for a bad picture.
         """
-        expect(model, Model, "model", "Model.load reads a folder")
-        expect(catalogue, Catalogue, "catalogue", READ)
+        expect(model, Model, "model")
+        expect(catalogue, Catalogue, "catalogue")
         place = Place(path)
         check_place(place)
         build(model, catalogue, place, _connect(place), encoded=encoded, cache=cache, report=report)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from relatum.catalogue import Catalogue
-from relatum.catalogue.catalogue import READ
 from relatum.checkpoint import MANIFEST, remove_snapshots
 from relatum.config import Config
 from relatum.disk import check_place, disk_errors_named
@@ -48,9 +47,9 @@ def train(
     all processes train one model; the first writes it. Raises `DataError` for bad data, and
     `CheckpointError` for a snapshot of other settings.
     """
-    expect(catalogue, Catalogue, "catalogue", READ)
+    expect(catalogue, Catalogue, "catalogue")
     config = config or Config()
-    expect(config, Config, "config", "Config(seed=3), or Config.load(path)")
+    expect(config, Config, "config")
     if encoder is not None:
         config = config.model_copy(update={"encoder": OWN})
     folder = Path(output) if output is not None else None
